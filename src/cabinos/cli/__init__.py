@@ -1,0 +1,1 @@
+"""The `cabin` command: one file for each verb, imported only when it is used."""

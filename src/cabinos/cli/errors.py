@@ -1,0 +1,59 @@
+"""How the `cabin` command ends: one clear line for what a person did, a traceback for a bug.
+
+Exit codes: 0 done · 1 it could not be done · 2 the command line is wrong · 130 stopped by Ctrl-C ·
+141 the reader of the output went away (128 + the signal's number, as a shell reports it).
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import click
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+class Failure(click.ClickException):
+    """Something could not be done: shown as `cabin: error: …` on stderr, exit code 1."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message to `file`, by default stderr."""
+        click.echo(f"cabin: error: {self.message}", file=file or sys.stderr)
+
+
+@contextmanager
+def clear_errors(debug: bool) -> Iterator[None]:
+    """Turn what the block raises into an exit code and, where a person should read it, one line.
+
+    With `debug`, errors pass through and Python prints the traceback.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        click.echo(err=True)
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; let that go nowhere instead of failing again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(BROKEN_PIPE) from None
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        raise Failure(f"{where}{error.strerror or error}") from error
+    except Exception as error:
+        if debug or not _is_engine_error(error):
+            raise
+        raise Failure(str(error)) from error
+
+
+def _is_engine_error(error: Exception) -> bool:
+    """Whether `error` is one of the engine's own; false if the engine was never imported."""
+    engine = sys.modules.get("cabinos.engine.errors")
+    return engine is not None and isinstance(error, engine.EngineError)

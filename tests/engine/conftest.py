@@ -1,0 +1,26 @@
+"""Tiny models, packed once per test process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.fixtures import tiny_gguf
+
+ModelMaker = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> ModelMaker:
+    """`tiny_model("q4_0", "qwen3", layers=1)`: the path of such a GGUF, made at the first call."""
+    made: dict[str, Path] = {}
+
+    def make(kind: str = "q8_0", architecture: str = "llama", **options: Any) -> Path:
+        key = repr((kind, architecture, sorted(options.items(), key=str)))
+        if key not in made:
+            path = tmp_path_factory.mktemp("models") / f"{architecture}-{kind}.gguf"
+            made[key] = tiny_gguf(path, kind, architecture, **options)  # type: ignore[arg-type]
+        return made[key]
+
+    return make
