@@ -17,7 +17,7 @@ ENGINE := src/cabinos/engine/run.c
 BUILD  := pyproject.toml hatch_build.py $(ENGINE)
 MODEL  := build/tiny.gguf
 PROMPT ?= Dorothy
-BENCHES ?= bandwidth speed startup memory perplexity
+BENCHES ?= bandwidth speed startup memory perplexity determinism style
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -49,7 +49,7 @@ run: $(ENGINE) ## the two-file program, for this machine: ./run model.gguf -p ".
 	$(CC) -O3 $(NATIVE) $< -o $@ -lm -lpthread
 
 fuzz: $(VENV)/dev.stamp ## fuzz the loader and the tokenizer under sanitizers
-	@$(BIN)/python bench/engine/fuzz.py $(ARGS)
+	@$(BIN)/python -m tests.fuzz.fuzz $(ARGS)
 
 wheel: $(VENV)/dev.stamp ## sdist and wheel into dist/
 	$(BIN)/python -m build --no-isolation

@@ -72,7 +72,7 @@ def models(options: argparse.Namespace, types: Sequence[str] = ("Q4_0", "Q8_0"))
         for path in options.models:
             if not path.is_file():
                 raise SystemExit(f"bench: no such model file: {path}")
-        return list(options.models)
+        return [path.resolve() for path in options.models]
     if not options.quick:
         raise SystemExit("bench: give --models FILE… (see make_models.py), or --quick")
     folder = Path(tempfile.gettempdir()) / f"cabin-bench-{os.getuid()}"

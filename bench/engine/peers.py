@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,19 +27,22 @@ def run(
     command: list[str], *, env: dict[str, str] | None = None, timeout: float = 900
 ) -> subprocess.CompletedProcess[str]:
     """Run a peer to its end. Raises PeerError if it fails or needs over `timeout` seconds."""
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            check=False,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})},
-        )
-    except subprocess.TimeoutExpired:
-        raise PeerError(f"{Path(command[0]).name} took more than {timeout:.0f} s") from None
+    with tempfile.TemporaryDirectory() as folder:  # some leave a log where they run
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                capture_output=True,
+                check=False,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **(env or {})},
+            )
+        except subprocess.TimeoutExpired:
+            name = Path(command[0]).name
+            raise PeerError(f"{name} took more than {timeout:.0f} s") from None
     if done.returncode != 0:
         words = (done.stderr.strip() or done.stdout.strip())[-500:]
         raise PeerError(f"{Path(command[0]).name} ended with {done.returncode}: {words}")
@@ -113,7 +117,9 @@ class Peer:
         ]  # fmt: skip
         done = run(command)
         # the table's columns: PP TG B N_KV T_PP S_PP T_TG S_TG T S
-        rows = re.findall(r"^\|(?: *[\d.]+ \|){7} *([\d.]+) \|", done.stdout + done.stderr, re.M)
+        rows = re.findall(
+            r"^\|(?: *[\d.]+ \|){7} *([\d.]+) \|", done.stdout + done.stderr, re.MULTILINE
+        )
         if not rows:
             raise PeerError(f"llama-batched-bench printed no speed: {done.stdout[-300:]}")
         return float(rows[-1])
@@ -162,6 +168,6 @@ def llama2c(peer: Peer, model: Path, threads: int, steps: int, *, int8: bool) ->
 
 def transformers(model: Path, threads: int, *, prompt: int = 0, gen: int = 0) -> float:
     """Tokens a second of transformers in bfloat16: `prompt` at once or `gen` steps."""
-    script = Path(__file__).with_name("transformers_peer.py")
+    script = Path(__file__).resolve().with_name("transformers_peer.py")
     command = [sys.executable, str(script), str(model), str(threads), str(prompt), str(gen)]
     return float(json.loads(run(command).stdout.splitlines()[-1])["speed"])

@@ -122,7 +122,7 @@ def main() -> int:
     models = harness.models(options, types=("F32", "F16", "BF16", "Q8_0", "Q4_0"))
     rows: list[harness.Row] = []
     for model in models:
-        rows += measure(model, options.text, options, found["llama.cpp"])
+        rows += measure(model, options.text.resolve(), options, found["llama.cpp"])
     detail: dict[str, Any] = {"peers": {name: peer.describe() for name, peer in found.items()}}
     return harness.report("perplexity", options, rows, detail=detail)
 

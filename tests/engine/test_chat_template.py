@@ -441,6 +441,21 @@ def test_hostile_templates_end_with_an_error(
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize("name", ["loops", "call tree"])
+def test_steps_are_counted(
+    tokenizer: Tokenizer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cabinos.engine.template_sandbox.MAX_SECONDS", 600.0)
+    monkeypatch.setattr("cabinos.engine.template_sandbox.MAX_STEPS", 1000)
+    with pytest.raises(ModelFileError, match="did not end within 1,000 steps"):
+        template_of(tokenizer, HOSTILE[name]).render([HELLO])
+
+
+def test_nothing_is_a_missing_value(tokenizer: Tokenizer) -> None:
+    ours = template_of(tokenizer, "{{ 'content' in messages[0] }} {{ tools is none }}")
+    assert ours.render([{"role": "assistant", "content": None}]) == "False True"
+
+
 def test_long_chats_stay_within_the_limits(tokenizer: Tokenizer) -> None:
     turns = [HELLO, {"role": "assistant", "content": "x" * 1000}] * 500
     for source in FORMATS.values():

@@ -19,7 +19,7 @@ from cabinos.engine.model import Model
 from cabinos.engine.sampling import SamplingParams
 from cabinos.engine.scheduler import Scheduler
 from cabinos.engine.tokenizer import Tokenizer
-from tests.engine.fixtures import tiny_gguf
+from tests.engine.fixtures import CORPUS, tiny_gguf
 
 SCHEMA = {
     "type": "object",
@@ -157,6 +157,23 @@ def test_forced_text_is_proposed(tokenizer: Tokenizer) -> None:
     forced = state.forced()
     assert "once upon a time".startswith(tokenizer.decode(forced).strip())
     assert state.longest_valid(forced) == len(forced) > 0
+
+
+def test_forced_text_is_split_as_in_the_middle_of_a_text(tokenizer: Tokenizer) -> None:
+    split = constraints._Vocabulary(tokenizer)
+    dot = len(tokenizer.encode(".", add_special=False))
+    for line in CORPUS:
+        text = " " + line.strip()
+        assert split(text.encode()) == tokenizer.encode("." + text, add_special=False)[dot:]
+        assert b"".join(map(tokenizer.token_bytes, split(text[3:].encode()))) == text[3:].encode()
+
+
+def test_forced_text_that_the_tokenizer_would_change_is_split_greedily(tmp_path: Path) -> None:
+    normalising = Tokenizer.from_gguf(tiny_gguf(tmp_path / "qwen.gguf", tokenizer="qwen2"))
+    text = "the e\u0301cole".encode()  # would be composed into one character
+    ids = constraints._Vocabulary(normalising)(text)
+    assert b"".join(map(normalising.token_bytes, ids)) == text
+    assert len(ids) < len(text)
 
 
 @pytest.mark.parametrize(

@@ -303,6 +303,13 @@ def test_draw_inverts_the_cumulative_distribution(shares: list[float], u: float)
     assert sums[index] - weights[index] <= u * sums[-1] + tolerance
 
 
+@pytest.mark.parametrize("place", [0, 511, 512, 1300])
+def test_draw_never_takes_a_token_without_weight(place: int) -> None:
+    weights = np.zeros(1500, np.float32)
+    weights[place] = 1
+    assert {draw(weights, u) for u in (0.0, 0.5, math.nextafter(1, 0))} == {place}
+
+
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
 def test_frequencies_follow_the_distribution(temperature: float) -> None:
     logits = random_logits(12, scale=1.0)

@@ -17,7 +17,7 @@ from cabinos.engine.errors import InvalidRequest, ModelFileError, UnsupportedMod
 from cabinos.engine.tokenizer import SPLITTERS, Tokenizer
 
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-USER_DEFINED = ["<tool>", "<tool_call>", "</tool_call>"]
+USER_DEFINED = ["<tool", "<tool>", "<tool_call>", "</tool_call>"]
 CORPUS = [
     "The quick brown fox jumps over the lazy dog; it's 3 o'clock, they've 14 apples, I'll see.",
     "THEY'RE here, aren't they? It'S we'Ll don'T. Call 1234567 or 926535, and pay 1,234.56 now.",
@@ -292,7 +292,7 @@ def test_special_tokens_are_found_longest_first(vocabulary: Vocabulary) -> None:
     ours = vocabulary.ours
     ids = ours.special_tokens
     assert ours.split_special("a<tool_call><tool>b<tool_") == [
-        "a", ids["<tool_call>"], ids["<tool>"], "b<tool_",
+        "a", ids["<tool_call>"], ids["<tool>"], "b", ids["<tool"], "_",
     ]  # fmt: skip
     assert {*ids} == {*CONTROL, *USER_DEFINED}
     assert ours.special_ids == {ids[t] for t in CONTROL}
@@ -381,6 +381,23 @@ def test_bos_eos_and_the_tokens_that_end(folder: Path, vocabulary: Vocabulary) -
     assert other.end_ids == {2, 4}  # <|im_end|> is but a user-defined token here
 
 
+@pytest.mark.parametrize("kind", [2, 3, 4, 5])
+def test_pieces_do_not_merge_into_special_tokens(folder: Path, kind: int) -> None:
+    tokens, types = ["<", "s", ">", "<s", "<s>"], [1, 1, 1, 1, kind]
+    values = {"model": "llama", "scores": [0.0] * 5, "add_space_prefix": False}
+    ours = Tokenizer.from_gguf(write_gguf(folder / f"{kind}.gguf", tokens, types, **values))
+    assert ours.encode("<s>") == [3, 2]
+    assert ours.encode("<s>", parse_special=True) == ([3, 2] if kind == 5 else [4])
+
+
+@pytest.mark.parametrize("pre", SPLITTERS)
+def test_a_whole_word_may_be_a_token(folder: Path, pre: str) -> None:
+    tokens, values = ["a", "b", "c", "ab", "abc"], {"model": "gpt2", "merges": ["a b"]}
+    path = write_gguf(folder / f"word-{pre}.gguf", tokens, [1] * 5, pre=pre, **values)
+    whole = pre in ("llama-bpe", "llama3", "llama-v3", "tekken")
+    assert Tokenizer.from_gguf(path).encode("abc") == ([4] if whole else [3, 2])
+
+
 def test_unknown_characters(folder: Path) -> None:
     values = {"model": "llama", "scores": [0.0, -1.0], "add_space_prefix": False}
     bare = write_gguf(folder / "bare.gguf", ["?", "a"], [2, 1], **values)
@@ -434,12 +451,9 @@ def test_unsupported_kinds_are_named(tmp_path: Path) -> None:
         Tokenizer.from_gguf(path)
 
 
-@pytest.mark.parametrize("pre", [None, *SPLITTERS])
-def test_every_splitter_loads(tmp_path: Path, pre: str | None) -> None:
-    named = {"pre": pre} if pre else {}
-    path = write_gguf(
-        tmp_path / "x.gguf", ["a", "b", "ab"], [1, 1, 1], model="gpt2", merges=["a b"], **named
-    )
+def test_a_file_need_not_name_the_splitter(tmp_path: Path) -> None:
+    tokens, types = ["a", "b", "ab"], [1, 1, 1]
+    path = write_gguf(tmp_path / "old.gguf", tokens, types, model="gpt2", merges=["a b"])
     assert Tokenizer.from_gguf(path).encode("ab") == [2]
 
 

@@ -39,7 +39,11 @@ class Constraint:
 
     @classmethod
     def json_schema(cls, schema: str | Mapping[str, Any]) -> Self:
-        """A JSON document that validates against `schema` ({}: any document)."""
+        """A JSON document that validates against `schema` ({}: any document), on one line.
+
+        Free white space lets a small model write line ends until its tokens run out; a schema that
+        wants it says `"x-guidance": {"whitespace_flexible": true}`.
+        """
         return cls("json_schema", schema if isinstance(schema, str) else json.dumps(schema))
 
     @classmethod
@@ -62,7 +66,9 @@ class Constraint:
         try:
             match self.kind:
                 case "json_schema":
-                    grammar = LLMatcher.grammar_from_json_schema(self.source)
+                    grammar = LLMatcher.grammar_from_json_schema(
+                        self.source, defaults={"whitespace_flexible": False}
+                    )
                 case "regex":
                     grammar = LLMatcher.grammar_from_regex(self.source)
                 case "lark":

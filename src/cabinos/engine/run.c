@@ -453,8 +453,8 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
                 if (header == HALVES) sum[m][b] -= low[m][b];
             }
 #pragma GCC unroll 8
-        for (int i = 0; i < 8; i++) {  // v = 0, 4, 1, 5...: both nibbles of a vector while at hand
-            const int v = i / 2 + i % 2 * 4;
+        for (int i = 0; i < 8; i++) {  // in the order of memory; nibbles: v = 0, 4, 1, 5...
+            const int v = bits == 8 ? i : i / 2 + i % 2 * 4;
             for (int b = 0; b < BLOCKS; b++) {
                 vi codes = unpack(bits, w + 32, v, b);
                 for (int m = 0; m < M; m++) {
@@ -655,30 +655,20 @@ static bool read_tensor(Gguf *g, Cursor *c, Tensor *t) {
     return true;
 }
 
-static bool gguf_open(Gguf *g, const char *path) {
-    struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return fail(BAD_FILE, "cannot open '%s': %s", path, strerror(errno));
-    bool regular = fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
-    g->size = regular ? (size_t)s.st_size : 0;
-    void *map = g->size ? mmap(NULL, g->size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
-    close(fd);
-    if (map == MAP_FAILED) return fail(BAD_FILE, "'%s' is empty or not a regular file", path);
-    g->bytes = map;
+static bool gguf_parse(Gguf *g) {
     Cursor c = {g->bytes, g->bytes + g->size, false};
     if (take(&c, 4) != 0x46554747)
-        return fail(BAD_FILE, "'%s' is not a GGUF file (wrong magic number)", path);
+        return fail(BAD_FILE, "not a GGUF file (wrong magic number)");
     uint64_t version = take(&c, 4), n_tensors = take(&c, 8), n_values = take(&c, 8);
     if (version < 2 || version > 3)
         return fail(UNSUPPORTED, "GGUF version %u: only 2 and 3, little endian", (unsigned)version);
     if (c.bad || n_tensors > 1 << 16 || n_values > 1 << 16)
-        return fail(BAD_FILE, "'%s': the header is truncated or corrupt", path);
+        return fail(BAD_FILE, "the header is truncated or corrupt");
     g->values = calloc(n_values + 1, sizeof *g->values);
     g->tensors = calloc(n_tensors + 1, sizeof *g->tensors);
     if (!g->values || !g->tensors) return fail(NO_MEMORY, "no memory for the tensor list");
     while ((uint64_t)g->n_values < n_values && !c.bad) g->values[g->n_values++] = take_value(&c);
-    if (c.bad)
-        return fail(BAD_FILE, "'%s': metadata entry %d is truncated or corrupt", path, g->n_values);
+    if (c.bad) return fail(BAD_FILE, "metadata entry %d is truncated or corrupt", g->n_values);
     double alignment = number(find(g, "general.alignment"), 32);
     if (alignment < 1 || alignment > 1 << 20) return fail(BAD_FILE, "impossible alignment");
     while ((uint64_t)g->n_tensors < n_tensors)
@@ -691,18 +681,33 @@ static bool gguf_open(Gguf *g, const char *path) {
         const Format *f = &formats[t->format];
         uint64_t bytes = t->rows * (t->columns / (uint64_t)f->columns) * (uint64_t)f->bytes;
         if (g->data > g->size || t->offset + bytes > g->size - g->data)
-            return fail(BAD_FILE, "'%s' is truncated: tensor '%.*s' ends at byte %llu of %zu", path,
+            return fail(BAD_FILE, "the file is truncated: tensor '%.*s' ends at byte %llu of %zu",
                         (int)MIN(t->name.length, 64u), t->name.text,
                         (unsigned long long)(g->data + t->offset + bytes), g->size);
     }
     return true;
 }
 
+static bool gguf_open(Gguf *g, const char *path) {
+    struct stat s;
+    char reason[sizeof error_text];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fail(BAD_FILE, "cannot open '%s': %s", path, strerror(errno));
+    bool regular = fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_size > 0;
+    g->size = regular ? (size_t)s.st_size : 0;
+    void *map = regular ? mmap(NULL, g->size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+    close(fd);
+    if (map == MAP_FAILED) return fail(BAD_FILE, "'%s' is empty or not a regular file", path);
+    g->bytes = map;
+    if (gguf_parse(g)) return true;
+    memcpy(reason, error_text, sizeof reason);
+    return fail(error_code, "'%.200s': %.300s", path, reason);
+}
+
 // ---- Model: hyperparameters, tensors, strips ----------------------------------------------------
 
 typedef struct {
     const Tensor *tensor;
-    const uint8_t *strips;
     size_t offset, pitch;     // of the first strip; from one strip to the next
     int format, rows, columns;
 } Matrix;
@@ -734,6 +739,7 @@ struct Model {
     uint8_t *strips;
     size_t strips_size;
     uint64_t fingerprint;
+    void **owned;             // every block allocate() gave: a list, each begins with the next
     // the pool of threads
     int threads;
     pthread_t *workers;
@@ -758,6 +764,16 @@ struct Model {
     Activations shared;
     Scratch *scratch;
 };
+
+// Zeros on a cache line's border, freed with the model; NULL and an error if there is no memory.
+static void *allocate(Model *m, size_t count, size_t bytes) {
+    size_t size = count * bytes + 128;
+    void **block = calloc(1, size);  // the system's zero pages cost nothing until they are used
+    if (!block) return fail(NO_MEMORY, "not enough memory: %zu MB more are needed", size >> 20), NULL;
+    *block = m->owned;
+    m->owned = block;
+    return (void *)(((uintptr_t)block + sizeof *block + 63) / 64 * 64);
+}
 
 static bool configure(Model *m) {
     const Gguf *g = &m->gguf;
@@ -830,8 +846,7 @@ static bool bind_vector(Model *m, int layer, const char *name, int n, bool neede
     const Tensor *t;
     if (!bind(m, layer, name, 1, n, needed, &t)) return false;
     if (!t) return true;
-    *out = malloc((size_t)n * sizeof(float));
-    if (!*out) return fail(NO_MEMORY, "no memory for tensor '%s'", name);
+    if (!(*out = allocate(m, (size_t)n, sizeof(float)))) return false;
     read_row(t->format, m->gguf.bytes + m->gguf.data + t->offset, n, *out);
     return true;
 }
@@ -857,8 +872,7 @@ static bool bind_tensors(Model *m) {
         return fail(BAD_FILE, "tensor 'token_embd.weight' is missing or smaller than the vocabulary");
     m->vocab = (int)e->rows;
     if (!bind(m, -1, "token_embd.weight", m->vocab, m->dim, true, &m->embedding)) return false;
-    if ((m->layers = calloc((size_t)m->layers_n, sizeof *m->layers)) == NULL)
-        return fail(NO_MEMORY, "no memory for %d layers", m->layers_n);
+    if (!(m->layers = allocate(m, (size_t)m->layers_n, sizeof *m->layers))) return false;
     for (int i = 0; i < m->layers_n; i++) {
         Layer *l = &m->layers[i];
         if (!bind_vector(m, i, "attn_norm.weight", m->dim, true, &l->attention_norm) ||
@@ -885,18 +899,17 @@ static bool bind_tensors(Model *m) {
            bind_matrix(m, -1, head ? "output.weight" : "token_embd.weight", m->vocab, m->dim, &m->head);
 }
 
-// ---- Threads: a pool that spins, then yields, then sleeps ----------------------------------------
+// ---- Threads: a pool that spins, then sleeps -----------------------------------------------------
 
+// Waits for another thread to change the word. Spins for a fraction of a millisecond, more than
+// the steps of a forward pass need; then sleeps, for the core may be what that thread waits for.
+// Never yields: on a busy machine that gives a whole time slice away at every barrier.
 static void wait_change(Model *m, atomic_int *word, int old) {
     for (int i = 0; i < 10000; i++) {
         if (atomic_load_explicit(word, memory_order_acquire) != old) return;
 #if defined(__x86_64__)
         _mm_pause();
 #endif
-    }
-    for (int i = 0; i < 200; i++) {  // someone else may need this core to get us what we wait for
-        if (atomic_load_explicit(word, memory_order_acquire) != old) return;
-        sched_yield();
     }
     atomic_fetch_add(&m->sleepers, 1);
     pthread_mutex_lock(&m->sleep_lock);
@@ -1080,15 +1093,15 @@ static bool open_arena(Model *m, int kv_tokens, bool f32) {
     m->n_pages = m->free_pages = (kv_tokens + PAGE - 1) / PAGE;
     size_t size = (size_t)m->n_pages * m->page_bytes;
     size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    m->references = calloc((size_t)m->n_pages + 1, sizeof *m->references);
+    if (!(m->references = allocate(m, (size_t)m->n_pages, sizeof *m->references))) return false;
     void *map = size > memory ? MAP_FAILED : mmap(NULL, size + 1, PROT_READ | PROT_WRITE,
                                                   MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
-    if (map == MAP_FAILED || !m->references)
+    if (map == MAP_FAILED)
         return fail(NO_MEMORY, "not enough memory: keys and values of %d tokens need %zu MB of %zu MB; "
                     "ask for fewer tokens", kv_tokens, size >> 20, memory >> 20);
     m->arena = map;
 #if defined(MADV_HUGEPAGE)
-    madvise(map, size, MADV_HUGEPAGE);
+    if (size >= 64 << 20) madvise(map, size, MADV_HUGEPAGE);  // a small one grows as it is used
 #endif
     return true;
 }
@@ -1172,16 +1185,20 @@ static void file_kv(Model *m, int layer, int t, int head) {
     rotate(m, k, t);
     int page = m->sequences[t]->pages[position / PAGE], r = position % PAGE;
     uint8_t *keys = key_strip(m, page, layer, head);  // positions are rows of K, columns of V
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i += ROWS) {
         uint8_t *values = value_strip(m, page, layer, head, i);
-        if (m->kv_format == F32) {
-            ((float *)keys)[i * ROWS + r] = k[i];
-            ((float *)values)[r * ROWS + i % ROWS] = v[i];
-        } else {
-            ((uint16_t *)keys)[(i / 2 * ROWS + r) * 2 + i % 2] = (uint16_t)float_to_bf16(k[i]);
-            ((uint16_t *)values)[(r / 2 * ROWS + i % ROWS) * 2 + r % 2] =
-                (uint16_t)float_to_bf16(v[i]);
-        }
+        if (m->kv_format == F32)
+            for (int j = 0; j < ROWS; j++) {
+                ((float *)keys)[(i + j) * ROWS + r] = k[i + j];
+                ((float *)values)[r * ROWS + j] = v[i + j];
+            }
+        else
+            for (int j = 0; j < ROWS; j++) {
+                ((uint16_t *)keys)[((i + j) / 2 * ROWS + r) * 2 + j % 2] =
+                    (uint16_t)float_to_bf16(k[i + j]);
+                ((uint16_t *)values)[(r / 2 * ROWS + j) * 2 + r % 2] =
+                    (uint16_t)float_to_bf16(v[i + j]);
+            }
     }
 }
 
@@ -1282,8 +1299,9 @@ static const Activations *prepare(Model *m, int thread, int kinds, const float *
     return a;
 }
 
-INLINE void tile_rows(const Matrix *w, int strip, const Activations *a, int t, int M, float *out) {
-    const uint8_t *at = w->strips + w->pitch * (size_t)strip;
+INLINE void tile_rows(const Model *m, const Matrix *w, int strip, const Activations *a, int t, int M,
+                      float *out) {
+    const uint8_t *at = m->strips + w->offset + w->pitch * (size_t)strip;
     tiles[w->format](&at, 1, w->columns, a, t, M, out);
 }
 INLINE void put_rows(float *out, const float *rows, int n, bool add) {
@@ -1302,7 +1320,7 @@ static void matmul(Model *m, int thread, const Matrix *w, const Activations *a, 
         for (int t = 0; t < T; t += TILE) {
             float y[TILE * ROWS];
             int M = MIN(TILE, T - t), n = MIN(ROWS, w->rows - s * ROWS);
-            tile_rows(w, s, a, t, M, y);
+            tile_rows(m, w, s, a, t, M, y);
             for (int i = 0; i < M; i++)
                 put_rows(out + (size_t)(t + i) * stride + s * ROWS, y + i * ROWS, n, add);
         }
@@ -1314,8 +1332,8 @@ static void matmul_swiglu(Model *m, int thread, const Layer *l, const Activation
         for (int t = 0; t < T; t += TILE) {
             float gate[TILE * ROWS], up[TILE * ROWS];
             int M = MIN(TILE, T - t), n = MIN(ROWS, m->hidden - s * ROWS);
-            tile_rows(&l->gate, s, a, t, M, gate);
-            tile_rows(&l->up, s, a, t, M, up);
+            tile_rows(m, &l->gate, s, a, t, M, gate);
+            tile_rows(m, &l->up, s, a, t, M, up);
             for (int i = 0; i < M * ROWS; i += W) {
                 vf g = load(gate + i);
                 store(gate + i, g / (exp_vf(-g) + 1.0f) * load(up + i));
@@ -1395,42 +1413,31 @@ static void forward_job(Model *m, int thread) {
 
 // ---- The library's face ----------------------------------------------------------------------------
 
-static void *space(bool *ok, size_t bytes) {  // 64-byte aligned; *ok turns false when memory ends
-    void *p = NULL;
-    if (posix_memalign(&p, 64, bytes + 64)) *ok = false;
-    return p;
-}
-static void open_activations(Activations *a, bool *ok, int rows, int K) {
-    size_t n = (size_t)rows * (size_t)K;
-    a->codes = space(ok, n);
-    a->facts = space(ok, n / GROUP * FACTS * sizeof(float));
-    a->values = space(ok, n * sizeof(float));
-    a->pairs = space(ok, n / 2 * sizeof(uint32_t));
-}
-static void close_activations(Activations *a) {
-    free(a->codes), free(a->facts), free(a->values), free(a->pairs);
+static bool open_activations(Model *m, Activations *a, size_t rows, size_t K) {
+    return (a->codes = allocate(m, rows * K, 1)) &&
+           (a->facts = allocate(m, rows * K / GROUP, FACTS * sizeof(float))) &&
+           (a->values = allocate(m, rows * K, sizeof(float))) &&
+           (a->pairs = allocate(m, rows * K / 2, sizeof(uint32_t)));
 }
 static bool open_buffers(Model *m) {
-    bool ok = true;
-    size_t B = BATCH * sizeof(float), n = (size_t)m->head_dim;
-    int q = m->heads * m->head_dim, K = MAX(MAX(m->dim, m->hidden), q);
+    size_t n = (size_t)m->head_dim, q = (size_t)m->heads * n, kv = (size_t)m->kv_heads * n;
+    size_t dim = (size_t)m->dim, hidden = (size_t)m->hidden, K = MAX(MAX(dim, hidden), q);
     size_t rows = (size_t)MAX(64, m->heads / m->kv_heads);  // of queries in one block
-    m->x = space(&ok, B * (size_t)m->dim), m->final = space(&ok, B * (size_t)m->dim);
-    m->qkv = space(&ok, B * (size_t)(m->heads + 2 * m->kv_heads) * n);
-    m->attended = space(&ok, B * (size_t)q), m->ffn = space(&ok, B * (size_t)m->hidden);
-    m->cosine = space(&ok, B * n), m->sine = space(&ok, B * n);
-    open_activations(&m->shared, &ok, BATCH, K);
-    m->scratch = calloc((size_t)m->threads, sizeof *m->scratch);
-    for (int i = 0; i < m->threads && m->scratch; i++) {
-        Scratch *s = &m->scratch[i];
-        s->row = space(&ok, sizeof(float) * (size_t)K);
-        s->scores = space(&ok, sizeof(float) * rows * CHUNK);
-        s->sums = space(&ok, sizeof(float) * rows * (n + 3));
-        open_activations(&s->own, &ok, 1, K);
-        open_activations(&s->q, &ok, (int)rows, m->head_dim);
-        open_activations(&s->p, &ok, (int)rows, CHUNK);
-    }
-    return ok && m->scratch ? true : fail(NO_MEMORY, "not enough memory for activations");
+    struct { float **at; size_t width; } rooms[] = {
+        {&m->x, dim}, {&m->final, dim}, {&m->qkv, q + 2 * kv}, {&m->attended, q},
+        {&m->ffn, hidden}, {&m->cosine, n}, {&m->sine, n}};
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+        if (!(*rooms[i].at = allocate(m, BATCH * rooms[i].width, sizeof(float)))) return false;
+    if (!open_activations(m, &m->shared, BATCH, K)) return false;
+    if (!(m->scratch = allocate(m, (size_t)m->threads, sizeof *m->scratch))) return false;
+    for (Scratch *s = m->scratch; s < m->scratch + m->threads; s++)
+        if (!(s->row = allocate(m, K, sizeof(float))) ||
+            !(s->scores = allocate(m, rows * CHUNK, sizeof(float))) ||
+            !(s->sums = allocate(m, rows * (n + 3), sizeof(float))) ||
+            !open_activations(m, &s->own, 1, K) || !open_activations(m, &s->q, rows, n) ||
+            !open_activations(m, &s->p, rows, CHUNK))
+            return false;
+    return true;
 }
 
 CABIN_API const char *cabin_error(void) { return error_text; }
@@ -1441,24 +1448,12 @@ CABIN_API void cabin_close(Model *m) {
     m->job = NULL;
     if (m->workers) change(m, &m->epoch);
     for (int i = 0; m->workers && i < m->threads - 1; i++) pthread_join(m->workers[i], NULL);
-    for (int i = 0; i < m->layers_n && m->layers; i++) {
-        Layer *l = &m->layers[i];
-        free(l->attention_norm), free(l->ffn_norm), free(l->q_norm), free(l->k_norm);
-        free(l->q_bias), free(l->k_bias), free(l->v_bias);
-    }
-    for (int i = 0; i < m->threads && m->scratch; i++) {
-        Scratch *s = &m->scratch[i];
-        free(s->row), free(s->scores), free(s->sums);
-        close_activations(&s->own), close_activations(&s->q), close_activations(&s->p);
-    }
-    close_activations(&m->shared);
-    free(m->x), free(m->final), free(m->qkv), free(m->attended), free(m->ffn), free(m->cosine);
-    free(m->sine), free(m->scratch), free(m->layers), free(m->output_norm), free(m->rope_factors);
-    free(m->references), free(m->workers), free(m->gguf.values), free(m->gguf.tensors);
+    free(m->gguf.values), free(m->gguf.tensors);
     if (m->arena)
         munmap(m->arena, (size_t)m->n_pages * m->page_bytes + 1);
     if (m->strips) munmap(m->strips - CACHE_HEADER, CACHE_HEADER + m->strips_size);
     if (m->gguf.bytes) munmap((void *)m->gguf.bytes, m->gguf.size);
+    for (void **block = m->owned, **next; block; block = next) next = *block, free(block);
     free(m);
 }
 
@@ -1466,7 +1461,7 @@ static bool start_threads(Model *m, int threads) {
     m->threads = threads > 0 ? MIN(threads, 256) : usable_cpus();
     pthread_mutex_init(&m->sleep_lock, NULL), pthread_cond_init(&m->woken, NULL);
     pthread_mutex_init(&m->page_lock, NULL), pthread_mutex_init(&m->forward_lock, NULL);
-    if (!(m->workers = calloc((size_t)m->threads, sizeof *m->workers))) m->threads = 1;
+    if (!(m->workers = allocate(m, (size_t)m->threads, sizeof *m->workers))) return false;
     for (int i = 1; i < m->threads; i++) {
         Worker *w = malloc(sizeof *w);
         if (w) *w = (Worker){m, i};
@@ -1478,8 +1473,6 @@ static bool start_threads(Model *m, int threads) {
     return true;
 }
 
-static void place(const Model *m, Matrix *w) { w->strips = m->strips + w->offset; }
-
 // Opens a GGUF file; threads 0: as many as usable; kv_tokens 0: as many as the context is long.
 CABIN_API Model *cabin_open(const char *path, int threads, int kv_tokens, int kv_f32, int use_cache) {
     Model *m = calloc(1, sizeof *m);
@@ -1487,14 +1480,8 @@ CABIN_API Model *cabin_open(const char *path, int threads, int kv_tokens, int kv
     bool ok = gguf_open(&m->gguf, path) && configure(m) && bind_tensors(m) &&
               open_arena(m, kv_tokens > 0 ? kv_tokens : m->context, kv_f32) &&
               start_threads(m, threads) && open_buffers(m) && load_strips(m, path, use_cache);
-    if (!ok) return cabin_close(m), NULL;
-    for (int i = 0; i < m->layers_n; i++) {
-        Layer *l = &m->layers[i];
-        Matrix *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-        for (int j = 0; j < 7; j++) place(m, all[j]);
-    }
-    place(m, &m->head);
-    return m;
+    if (!ok) cabin_close(m);
+    return ok ? m : NULL;
 }
 
 // Facts of an open model, in the order cabinos.engine.library names them.
@@ -1583,10 +1570,10 @@ static bool check_batch(Model *m, int n, Sequence **s, const int *counts, const 
 static void add_token(Model *m, Sequence *s, int token, bool wanted) {
     int t = m->T++, position = s->length++, group = m->heads / m->kv_heads;
     m->tokens[t] = token, m->positions[t] = position, m->sequences[t] = s;
-    Block *last = &m->blocks[m->n_blocks - 1];
     bool same = t > 0 && m->sequences[t - 1] == s;
     if (same) m->distinct = false;
-    if (same && position % PAGE && (last->count + 1) * group <= 64) last->count++;
+    if (same && position % PAGE && (m->blocks[m->n_blocks - 1].count + 1) * group <= 64)
+        m->blocks[m->n_blocks - 1].count++;
     else m->blocks[m->n_blocks++] = (Block){t, 1};
     if (wanted) m->out_token[m->n_out++] = t;
 }

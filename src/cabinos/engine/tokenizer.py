@@ -124,7 +124,7 @@ class Tokenizer:
 
     @classmethod
     def from_gguf(cls, source: "str | PathLike[str] | GGUFFile") -> Self:
-        """Build the tokenizer that a GGUF file describes; 150,000 tokens take about 0.4 s.
+        """Build the tokenizer that a GGUF file describes; 150,000 tokens take about 0.5 s.
 
         Raises ModelFileError if the metadata is missing or contradicts itself, UnsupportedModel if
         it names a kind of tokenizer or a way to cut words that is not supported.
@@ -304,9 +304,11 @@ def _model(
         merges = _merges_by_score(tokens, types, scores)
     try:
         if kind == "gpt2":
-            return _byte_level_bpe(tokens, merges, splitter)
+            return _byte_level_bpe(tokens, types, merges, splitter)
         prefix = metadata.flag("add_space_prefix", True)
         return _sentencepiece(tokens, merges, None if unknown is None else tokens[unknown], prefix)
+    except ImportError:
+        raise  # tokenizers is not installed: no fault of the file
     except Exception as error:  # noqa: BLE001 (the library has no narrower type)
         raise metadata.error("tokens", f"makes no tokenizer: {error}") from None
 
@@ -332,11 +334,16 @@ def _merges(metadata: _Metadata) -> list[tuple[str, str]]:
 
 
 def _byte_level_bpe(
-    tokens: list[str], merges: list[tuple[str, str]], splitter: Splitter
+    tokens: list[str], types: list[int], merges: list[tuple[str, str]], splitter: Splitter
 ) -> "tokenizers.Tokenizer":
+    """Byte-level BPE of the normal tokens only: text must not spell special ones."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-    vocabulary = {text: i for i, text in enumerate(tokens)}
+    texts = enumerate(zip(tokens, types, strict=True))
+    vocabulary = {text: i for i, (text, kind) in texts if kind == NORMAL or len(text) == 1}
+    special = {*tokens} - vocabulary.keys()
+    if special:
+        merges = [(a, b) for a, b in merges if special.isdisjoint((a, b, a + b))]
     model = models.BPE(vocabulary, merges, ignore_merges=splitter.whole_words)
     built = Tokenizer(model)
     stages: list[pre_tokenizers.PreTokenizer] = []
