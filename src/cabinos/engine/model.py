@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import os
 import struct
+from array import array
 from collections.abc import Sequence as Items
 from pathlib import Path
 from types import TracebackType
@@ -189,28 +190,32 @@ class Model:
     ) -> FloatArray:
         """One call of the engine; the rows wanted, in the order of the batch."""
         count = len(batch)
-        lengths = [len(tokens) for _, tokens in batch]
+        counts = [len(tokens) for _, tokens in batch]
         handles = (ctypes.c_void_p * count)(*[sequence._open() for sequence, _ in batch])
-        counts = (ctypes.c_int * count)(*lengths)
         try:
-            tokens = np.fromiter(
-                (token for _, items in batch for token in items), np.int32, sum(lengths)
-            )
-        except (OverflowError, TypeError, ValueError) as error:
+            tokens = array("i")
+            for _, items in batch:
+                tokens.extend(items)
+        except (OverflowError, TypeError) as error:
             raise InvalidRequest(f"tokens must be vocabulary ids: {error}") from None
-        want = bytes(_WANT[kind] for kind in kinds)
-        rows = sum(
-            {"none": 0, "last": 1, "all": length}[kind]
-            for kind, length in zip(kinds, lengths, strict=True)
-        )
-        width = self.embedding_length if hidden else self.vocab_size
-        out = np.empty((rows, width), np.float32)
+        want = [_WANT[kind] for kind in kinds]
+        rows = sum((0, 1, length)[what] for what, length in zip(want, counts, strict=True))
+        out = np.empty((rows, self.embedding_length if hidden else self.vocab_size), np.float32)
         if count and self._library.cabin_forward(
-            self._open(), count, handles, counts, tokens.ctypes.data, want, hidden, out.ctypes.data
+            self._open(),
+            count,
+            handles,
+            (ctypes.c_int * count)(*counts),
+            tokens.buffer_info()[0],
+            bytes(want),
+            hidden,
+            out.ctypes.data,
         ):
             raise_error()
-        for sequence, items in batch:
-            sequence.tokens.extend(items)
+        start = 0
+        for (sequence, _), length in zip(batch, counts, strict=True):
+            sequence.tokens.extend(tokens[start : start + length])
+            start += length
         return out
 
 

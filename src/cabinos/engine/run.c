@@ -5,9 +5,9 @@
 // Runs any Llama-family GGUF (Llama, Mistral, Qwen2, Qwen3 and kin) on CPUs, offline. Compiled with
 // -DCABIN_LIBRARY it is the shared library under cabinos.engine instead; CABIN_API marks its face.
 //
-// The story, top to bottom: vectors -> activations -> formats -> tiles (the two inner kernels) ->
-// GGUF -> model and repacking -> threads -> KV pages -> attention -> forward -> tokenizer -> sampler
-// -> main. Four ideas carry it:
+// The story, top to bottom: vectors, formats, activations, tiles (the two inner kernels), GGUF,
+// model and strips, threads, KV pages, attention, forward, tokenizer, sampler, main. Four ideas
+// carry it:
 //   strips   Every matrix is stored as strips of 16 output rows, interleaved so that one SIMD lane
 //            is one row: no horizontal sums, no shuffles, and one sequential stream per thread.
 //   tiles    One strip times up to TILE rows of activations; the same code serves one token, many
@@ -53,7 +53,7 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 enum { ROWS = 16, GROUP = 32, PAGE = 16, BATCH = 256, CHUNK = 16 * PAGE };  // CHUNK: of positions
-enum { BAD_FILE = -1, UNSUPPORTED = -2, NO_MEMORY = -3, NO_PAGES = -4, OVERFLOW = -5, INVALID = -6 };
+enum { INVALID = -6, OVERFLOW, NO_PAGES, NO_MEMORY, UNSUPPORTED, BAD_FILE };  // up to -1
 static _Thread_local char error_text[512];
 static _Thread_local int error_code;
 
@@ -66,7 +66,7 @@ __attribute__((format(printf, 2, 3))) static bool fail(int code, const char *for
     return false;
 }
 
-// ---- Vectors: W lanes of 32 bits; BLOCKS of them make the 16 rows of a strip ---------------------
+// ---- Vectors: W lanes of 32 bits; BLOCKS of them make the 16 rows of a strip --------------------
 // Only three operations need intrinsics (fused multiply-add, the 4-byte and the bf16-pair dot
 // product, half to float); each has its plain C twin in the last branch, equal bit for bit.
 
@@ -604,7 +604,8 @@ static Value take_value(Cursor *c) {
 static bool same_text(Text t, const char *s) {
     return t.length == strlen(s) && !memcmp(t.text, s, t.length);
 }
-__attribute__((format(printf, 2, 3))) static const Value *find(const Gguf *g, const char *key, ...) {
+__attribute__((format(printf, 2, 3)))  // NULL if there is no such key
+static const Value *find(const Gguf *g, const char *key, ...) {
     char name[256];
     va_list args;
     va_start(args, key);
@@ -650,7 +651,7 @@ static bool read_tensor(Gguf *g, Cursor *c, Tensor *t) {
     uint64_t room = g->size - MIN(g->size, t->offset);
     if (t->columns % (uint64_t)f->columns || t->offset % 4 ||
         t->rows * (t->columns / (uint64_t)f->columns) > room / (uint64_t)f->bytes)
-        return fail(BAD_FILE, "tensor '%.*s' reaches past the end: the file is truncated or corrupt",
+        return fail(BAD_FILE, "the file is truncated or corrupt: tensor '%.*s' passes its end",
                     n, t->name.text);
     return true;
 }
@@ -732,7 +733,7 @@ struct Model {
     int dim, layers_n, heads, kv_heads, head_dim, hidden, vocab, context, rotary, window;
     float eps, theta, rope_scale;
     bool half_split;          // rotate (i, i + n/2), not (2i, 2i + 1)
-    float *rope_factors, *output_norm;
+    float *frequencies, *output_norm;  // of rotation, in radians a position
     const Tensor *embedding;
     Matrix head;
     Layer *layers;
@@ -769,7 +770,8 @@ struct Model {
 static void *allocate(Model *m, size_t count, size_t bytes) {
     size_t size = count * bytes + 128;
     void **block = calloc(1, size);  // the system's zero pages cost nothing until they are used
-    if (!block) return fail(NO_MEMORY, "not enough memory: %zu MB more are needed", size >> 20), NULL;
+    if (!block)
+        return fail(NO_MEMORY, "not enough memory: %zu MB more are needed", size >> 20), NULL;
     *block = m->owned;
     m->owned = block;
     return (void *)(((uintptr_t)block + sizeof *block + 63) / 64 * 64);
@@ -832,14 +834,15 @@ static bool bind(const Model *m, int layer, const char *name, int rows, int colu
         if (same_text(g->tensors[i].name, full)) *out = &g->tensors[i];
     if (!*out) return needed ? fail(BAD_FILE, "tensor '%s' is missing", full) : true;
     if ((*out)->format == FORMATS)
-        return fail(UNSUPPORTED, "tensor '%s' has GGML type %d; supported are F32 F16 BF16 Q8_0 Q4_0 "
-                    "Q5_0 Q4_K Q5_K Q6_K", full, (int)(*out)->columns);
+        return fail(UNSUPPORTED, "tensor '%s' has GGML type %d; supported are F32 F16 BF16 Q8_0 "
+                    "Q4_0 Q5_0 Q4_K Q5_K Q6_K", full, (int)(*out)->columns);
     if ((*out)->rows != (uint64_t)rows || (*out)->columns != (uint64_t)columns)
-        return fail(BAD_FILE, "tensor '%s' is %llu x %llu, not %d x %d", full,
-                    (unsigned long long)(*out)->rows, (unsigned long long)(*out)->columns, rows, columns);
-    if ((*out)->format > BF16 ? rows == 1 : columns % GROUP && rows > 1)
-        return fail(UNSUPPORTED, "tensor '%s': %s", full, rows == 1 ? "a vector must not be quantised"
-                    : "rows must be a multiple of 32 long");
+        return fail(BAD_FILE, "tensor '%s' is %u x %u, not %d x %d", full,
+                    (unsigned)(*out)->rows, (unsigned)(*out)->columns, rows, columns);
+    if (rows == 1 && (*out)->format > BF16)
+        return fail(UNSUPPORTED, "tensor '%s': a vector must not be quantised", full);
+    if (rows > 1 && columns % GROUP)
+        return fail(UNSUPPORTED, "tensor '%s': rows must be a multiple of 32 long", full);
     return true;
 }
 static bool bind_vector(Model *m, int layer, const char *name, int n, bool needed, float **out) {
@@ -869,7 +872,7 @@ static bool bind_tensors(Model *m) {
     for (int i = 0; i < n; i++)
         if (same_text(m->gguf.tensors[i].name, "token_embd.weight")) e = &m->gguf.tensors[i];
     if (!e || e->rows < 1 || (tokens && tokens->count > e->rows))
-        return fail(BAD_FILE, "tensor 'token_embd.weight' is missing or smaller than the vocabulary");
+        return fail(BAD_FILE, "tensor 'token_embd.weight' is missing, or too small for the tokens");
     m->vocab = (int)e->rows;
     if (!bind(m, -1, "token_embd.weight", m->vocab, m->dim, true, &m->embedding)) return false;
     if (!(m->layers = allocate(m, (size_t)m->layers_n, sizeof *m->layers))) return false;
@@ -894,12 +897,20 @@ static bool bind_tensors(Model *m) {
         l->gate.pitch = l->up.pitch = l->gate.pitch + l->up.pitch;
     }
     if (!bind(m, -1, "output.weight", m->vocab, m->dim, false, &head)) return false;
-    return bind_vector(m, -1, "output_norm.weight", m->dim, true, &m->output_norm) &&
-           bind_vector(m, -1, "rope_freqs.weight", m->rotary / 2, false, &m->rope_factors) &&
-           bind_matrix(m, -1, head ? "output.weight" : "token_embd.weight", m->vocab, m->dim, &m->head);
+    float *factors = NULL;  // Llama 3's scaling: each frequency has its own divisor
+    if (!bind_vector(m, -1, "output_norm.weight", m->dim, true, &m->output_norm) ||
+        !bind_vector(m, -1, "rope_freqs.weight", m->rotary / 2, false, &factors) ||
+        !(m->frequencies = allocate(m, (size_t)m->rotary / 2, sizeof(float))))
+        return false;
+    for (int i = 0; i < m->rotary / 2; i++) {
+        m->frequencies[i] = powf(m->theta, -2.0f * (float)i / (float)m->rotary) / m->rope_scale;
+        if (factors) m->frequencies[i] /= factors[i];
+    }
+    const char *name = head ? "output.weight" : "token_embd.weight";
+    return bind_matrix(m, -1, name, m->vocab, m->dim, &m->head);
 }
 
-// ---- Threads: a pool that spins, then sleeps -----------------------------------------------------
+// ---- Threads: a pool that spins, then sleeps ----------------------------------------------------
 
 // Waits for another thread to change the word. Spins for a fraction of a millisecond, more than
 // the steps of a forward pass need; then sleeps, for the core may be what that thread waits for.
@@ -968,7 +979,7 @@ static int usable_cpus(void) {
     return MAX(1, MIN(n, 256));
 }
 
-// ---- Strips in memory: repacked in parallel, or mapped from the cache beside the file ------------
+// ---- Strips in memory: repacked in parallel, or mapped from the cache beside the file -----------
 
 static void pack_matrix(Model *m, const Matrix *w, int thread) {
     size_t row_bytes = (size_t)w->columns / (size_t)formats[w->format].columns *
@@ -988,6 +999,8 @@ static void pack_job(Model *m, int thread) {
         if (thread == 0) madvise((void *)m->gguf.bytes, m->gguf.size, MADV_DONTNEED);
     }
     pack_matrix(m, &m->head, thread);
+    barrier(m);
+    if (thread == 0) madvise((void *)m->gguf.bytes, m->gguf.size, MADV_DONTNEED);
 }
 
 // A word that changes with the file, its metadata or this layout: FNV-1a, eight bytes at a time.
@@ -1045,8 +1058,8 @@ static bool load_strips(Model *m, const char *path, bool use_cache) {
         if (fd >= 0 && posix_fallocate(fd, 0, (off_t)size)) close(fd), fd = -1;  // disk full
     }
 #endif
-    uint8_t *map = fd >= 0 ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
-                           : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    int sharing = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANON;
+    uint8_t *map = mmap(NULL, size, PROT_READ | PROT_WRITE, sharing, fd, 0);
     if (map == MAP_FAILED)
         return fail(NO_MEMORY, "not enough memory: the weights need %zu MB", size >> 20);
 #if defined(MADV_HUGEPAGE)
@@ -1065,7 +1078,7 @@ static bool load_strips(Model *m, const char *path, bool use_cache) {
     return true;
 }
 
-// ---- KV pages: counted references, copied on write ------------------------------------------------
+// ---- KV pages: counted references, copied on write ----------------------------------------------
 
 static uint8_t *key_strip(const Model *m, int page, int layer, int head) {
     size_t before = (size_t)(layer * m->kv_heads + head) * 2 * (size_t)m->n_pages;
@@ -1097,8 +1110,8 @@ static bool open_arena(Model *m, int kv_tokens, bool f32) {
     void *map = size > memory ? MAP_FAILED : mmap(NULL, size + 1, PROT_READ | PROT_WRITE,
                                                   MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED)
-        return fail(NO_MEMORY, "not enough memory: keys and values of %d tokens need %zu MB of %zu MB; "
-                    "ask for fewer tokens", kv_tokens, size >> 20, memory >> 20);
+        return fail(NO_MEMORY, "not enough memory: keys and values of %d tokens need %zu MB of "
+                    "%zu MB; ask for fewer tokens", kv_tokens, size >> 20, memory >> 20);
     m->arena = map;
 #if defined(MADV_HUGEPAGE)
     if (size >= 64 << 20) madvise(map, size, MADV_HUGEPAGE);  // a small one grows as it is used
@@ -1148,7 +1161,7 @@ static bool extend(Sequence *s, int count) {
     return true;
 }
 
-// ---- Attention: softmax(q K^T) V over pages, in chunks of positions (FlashAttention) --------------
+// ---- Attention: softmax(q K^T) V over pages, in chunks of positions (FlashAttention) ------------
 
 static void rms_norm(float *out, const float *x, const float *weight, int n, float eps) {
     vf sum[BLOCKS] = {{0}};
@@ -1161,8 +1174,9 @@ static void rms_norm(float *out, const float *x, const float *weight, int n, flo
     for (int i = 0; i < n; i++) out[i] = x[i] * scale * weight[i];
 }
 static void rotate(const Model *m, float *x, int t) {
-    const float *c = m->cosine + (size_t)t * m->rotary / 2, *s = m->sine + (size_t)t * m->rotary / 2;
-    for (int i = 0, n = m->rotary / 2; i < n; i++) {
+    int n = m->rotary / 2;
+    const float *c = m->cosine + (size_t)t * n, *s = m->sine + (size_t)t * n;
+    for (int i = 0; i < n; i++) {
         float *a = m->half_split ? x + i : x + 2 * i, *b = m->half_split ? a + n : a + 1, old = *a;
         *a = old * c[i] - *b * s[i];
         *b = old * s[i] + *b * c[i];
@@ -1250,7 +1264,8 @@ static void attend(Model *m, Scratch *s, int layer, const Block *block, int head
                 int M = MIN(TILE, rows - r);
                 tiles[m->kv_format](&keys[p], 1, n, &s->q, r, M, out);
                 for (int i = 0; i < M; i++)
-                    memcpy(s->scores + (r + i) * CHUNK + p * PAGE, out + i * ROWS, sizeof(float[PAGE]));
+                    memcpy(s->scores + (r + i) * CHUNK + p * PAGE, out + i * ROWS,
+                           sizeof(float[PAGE]));
             }
         float *shrink = acc + rows * n;
         for (int r = 0; r < rows; r++) {
@@ -1280,12 +1295,12 @@ static void attend(Model *m, Scratch *s, int layer, const Block *block, int head
     }
 }
 
-// ---- Forward: one batch of tokens through the layers ----------------------------------------------
+// ---- Forward: one batch of tokens through the layers --------------------------------------------
 
 // Normalises (if weight) and packs rows x[T][stride]. A single row is packed by every thread for
 // itself, which is cheaper than waiting for another; several are shared out, then awaited.
-static const Activations *prepare(Model *m, int thread, int kinds, const float *x, int stride, int K,
-                                  const float *weight, int T) {
+static const Activations *prepare(Model *m, int thread, int kinds, const float *x, int stride,
+                                  int K, const float *weight, int T) {
     Activations *a = T == 1 ? &m->scratch[thread].own : &m->shared;
     for (int t = T == 1 ? 0 : thread; t < T; t += T == 1 ? 1 : m->threads) {
         const float *row = x + (size_t)t * stride;
@@ -1299,8 +1314,8 @@ static const Activations *prepare(Model *m, int thread, int kinds, const float *
     return a;
 }
 
-INLINE void tile_rows(const Model *m, const Matrix *w, int strip, const Activations *a, int t, int M,
-                      float *out) {
+INLINE void tile_rows(const Model *m, const Matrix *w, int strip, const Activations *a, int t,
+                      int M, float *out) {
     const uint8_t *at = m->strips + w->offset + w->pitch * (size_t)strip;
     tiles[w->format](&at, 1, w->columns, a, t, M, out);
 }
@@ -1338,8 +1353,8 @@ static void matmul_swiglu(Model *m, int thread, const Layer *l, const Activation
                 vf g = load(gate + i);
                 store(gate + i, g / (exp_vf(-g) + 1.0f) * load(up + i));
             }
-            for (int i = 0; i < M; i++)
-                put_rows(m->ffn + (size_t)(t + i) * m->hidden + s * ROWS, gate + i * ROWS, n, false);
+            float *o = m->ffn + (size_t)t * m->hidden + s * ROWS;
+            for (int i = 0; i < M; i++, o += m->hidden) put_rows(o, gate + i * ROWS, n, false);
         }
 }
 
@@ -1351,9 +1366,7 @@ static void embed_job(Model *m, int thread) {
         read_row(e->format, m->gguf.bytes + m->gguf.data + e->offset + row * (size_t)m->tokens[t],
                  m->dim, m->x + (size_t)t * m->dim);
         for (int i = 0; i < m->rotary / 2; i++) {
-            float angle = powf(m->theta, -2.0f * (float)i / (float)m->rotary) / m->rope_scale;
-            if (m->rope_factors) angle /= m->rope_factors[i];
-            angle *= (float)m->positions[t];
+            float angle = m->frequencies[i] * (float)m->positions[t];
             m->cosine[(size_t)t * m->rotary / 2 + i] = cosf(angle);
             m->sine[(size_t)t * m->rotary / 2 + i] = sinf(angle);
         }
@@ -1411,7 +1424,7 @@ static void forward_job(Model *m, int thread) {
     matmul(m, thread, &m->head, a, m->n_out, m->out, m->vocab, false);
 }
 
-// ---- The library's face ----------------------------------------------------------------------------
+// ---- The library's face -------------------------------------------------------------------------
 
 static bool open_activations(Model *m, Activations *a, size_t rows, size_t K) {
     return (a->codes = allocate(m, rows * K, 1)) &&
@@ -1474,7 +1487,8 @@ static bool start_threads(Model *m, int threads) {
 }
 
 // Opens a GGUF file; threads 0: as many as usable; kv_tokens 0: as many as the context is long.
-CABIN_API Model *cabin_open(const char *path, int threads, int kv_tokens, int kv_f32, int use_cache) {
+CABIN_API Model *cabin_open(const char *path, int threads, int kv_tokens, int kv_f32,
+                            int use_cache) {
     Model *m = calloc(1, sizeof *m);
     if (!m) return fail(NO_MEMORY, "no memory"), NULL;
     bool ok = gguf_open(&m->gguf, path) && configure(m) && bind_tensors(m) &&
@@ -1486,9 +1500,9 @@ CABIN_API Model *cabin_open(const char *path, int threads, int kv_tokens, int kv
 
 // Facts of an open model, in the order cabinos.engine.library names them.
 CABIN_API void cabin_facts(const Model *m, int64_t out[12]) {
-    int64_t facts[] = {m->vocab, m->context, m->dim, m->layers_n, m->heads, m->kv_heads, m->head_dim,
-                       m->threads, PAGE, m->n_pages,
-                       (int64_t)m->page_bytes, (int64_t)m->fingerprint};
+    int64_t facts[] = {m->vocab, m->context, m->dim, m->layers_n, m->heads, m->kv_heads,
+                       m->head_dim, m->threads, PAGE, m->n_pages, (int64_t)m->page_bytes,
+                       (int64_t)m->fingerprint};
     memcpy(out, facts, sizeof facts);
 }
 CABIN_API int cabin_pages_free(Model *m) {
@@ -1555,8 +1569,8 @@ static bool check_batch(Model *m, int n, Sequence **s, const int *counts, const 
                       s[i]->length, m->context);
         for (int j = 0; ok && j < counts[i]; j++, at++)
             if (tokens[at] < 0 || tokens[at] >= m->vocab)
-                ok = fail(INVALID, "item %d: token %d is not in the vocabulary of %d", i, tokens[at],
-                          m->vocab);
+                ok = fail(INVALID, "item %d: token %d is not in the vocabulary of %d", i,
+                          tokens[at], m->vocab);
         if (ok) s[i]->busy = true, pages += pages_wanted(s[i], counts[i]);
         else n = i;
     }
@@ -2038,7 +2052,7 @@ static bool tokenizer_open(Tokenizer *t, const Gguf *g) {
     return true;
 }
 
-// ---- Sampler: from logits to a token ---------------------------------------------------------------
+// ---- Sampler: from logits to a token ------------------------------------------------------------
 
 typedef struct { float temperature, top_p; uint64_t state; } Sampler;
 typedef struct { float probability; int id; } Candidate;
@@ -2063,7 +2077,8 @@ static int sample(Sampler *s, const float *logits, int n, Candidate *candidates)
     for (int i = 0; i < n; i++) total += exp((logits[i] - logits[best]) / s->temperature);
     for (int i = 0; i < n; i++) {  // what is below an even share of the rest cannot be in top_p
         double p = exp((logits[i] - logits[best]) / s->temperature) / total;
-        if (s->top_p >= 1 || p >= (1 - s->top_p) / n) candidates[count++] = (Candidate){(float)p, i};
+        if (s->top_p < 1 && p < (1 - s->top_p) / n) continue;
+        candidates[count++] = (Candidate){(float)p, i};
     }
     qsort(candidates, (size_t)count, sizeof *candidates, by_probability);
     for (n = 0; n < count && kept < s->top_p; n++) kept += candidates[n].probability;
@@ -2073,7 +2088,7 @@ static int sample(Sampler *s, const float *logits, int n, Candidate *candidates)
     return candidates[MAX(n - 1, 0)].id;
 }
 
-// ---- main: complete a text, or chat ----------------------------------------------------------------
+// ---- main: complete a text, or chat -------------------------------------------------------------
 #ifndef CABIN_LIBRARY
 
 typedef struct {
