@@ -520,35 +520,30 @@ INLINE void float_tile(const int format, const int M, const uint8_t *const *w, i
         for (int b = 0; b < BLOCKS; b++) store(out + m * ROWS + b * W, f[m][b][0] + f[m][b][1]);
 }
 
-// One function per format; its switch makes M a constant, so that every loop above unrolls.
-typedef void Tile(const uint8_t *const *w, int count, int K, const Activations *a, int t, int M,
-                  float *out);
-#define ONE_TILE(F, M)                                                                          \
-    case M:                                                                                     \
-        if (F <= BF16)                                                                          \
-            float_tile(F, M, w, count, K, a->values + (size_t)t * K * count,                    \
-                       a->pairs + (size_t)t * K * count / 2, out);                              \
-        else                                                                                    \
-            integer_tile(F, M, w[0], K / GROUP, a->codes + (size_t)t * K,                       \
-                         a->facts + (size_t)t * (K / GROUP) * FACTS, out);                      \
-        break;
-#define DEFINE_TILE(F)                                                                          \
-    static void tile_##F(const uint8_t *const *w, int count, int K, const Activations *a, int t, \
-                         int M, float *out) {                                                   \
-        switch (M) {                                                                            \
-            ONE_TILE(F, 1) ONE_TILE(F, 2) ONE_TILE(F, 3) ONE_TILE(F, 4)                         \
-            MORE_TILES(F)                                                                       \
-        }                                                                                       \
+// One function for each format and M, both constants in it, so that every loop above unrolls.
+typedef void Tile(const uint8_t *const *w, int count, int K, const Activations *, int t, float *out);
+#define TILE_FUNCTION(F, M)                                                                        \
+    static void tile_##F##_##M(const uint8_t *const *w, int count, int K, const Activations *a,    \
+                               int t, float *out) {                                                \
+        if (F <= BF16)                                                                             \
+            float_tile(F, M, w, count, K, a->values + (size_t)t * K * count,                       \
+                       a->pairs + (size_t)t * K * count / 2, out);                                 \
+        else                                                                                       \
+            integer_tile(F, M, w[0], K / GROUP, a->codes + (size_t)t * K,                          \
+                         a->facts + (size_t)t * (K / GROUP) * FACTS, out);                         \
     }
+#define EACH_FORMAT(X) X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q5_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define FOUR(F) TILE_FUNCTION(F, 1) TILE_FUNCTION(F, 2) TILE_FUNCTION(F, 3) TILE_FUNCTION(F, 4)
+#define NAME_FOUR(F) tile_##F##_1, tile_##F##_2, tile_##F##_3, tile_##F##_4
+EACH_FORMAT(FOUR)
 #if defined(CABIN_AVX2) || defined(CABIN_NEON) || defined(CABIN_PLAIN)
-#define MORE_TILES(F)
+#define ROW(F) [F] = {NAME_FOUR(F)},
 #else
-#define MORE_TILES(F) ONE_TILE(F, 5) ONE_TILE(F, 6) ONE_TILE(F, 7) ONE_TILE(F, 8)
+#define MORE(F) TILE_FUNCTION(F, 5) TILE_FUNCTION(F, 6) TILE_FUNCTION(F, 7) TILE_FUNCTION(F, 8)
+#define ROW(F) [F] = {NAME_FOUR(F), tile_##F##_5, tile_##F##_6, tile_##F##_7, tile_##F##_8},
+EACH_FORMAT(MORE)
 #endif
-DEFINE_TILE(F32) DEFINE_TILE(F16) DEFINE_TILE(BF16) DEFINE_TILE(Q8_0) DEFINE_TILE(Q4_0)
-DEFINE_TILE(Q5_0) DEFINE_TILE(Q4_K) DEFINE_TILE(Q5_K) DEFINE_TILE(Q6_K)
-static Tile *const tiles[FORMATS] = {tile_F32,  tile_F16,  tile_BF16, tile_Q8_0, tile_Q4_0,
-                                     tile_Q5_0, tile_Q4_K, tile_Q5_K, tile_Q6_K};
+static Tile *const tiles[FORMATS][TILE] = {EACH_FORMAT(ROW)};  // by format and M - 1
 
 // ---- GGUF: the parameters file, read where it lies ----------------------------------------------
 
@@ -1262,7 +1257,7 @@ static void attend(Model *m, Scratch *s, int layer, const Block *block, int head
             for (int r = 0; r < rows; r += TILE) {
                 float out[TILE * ROWS];
                 int M = MIN(TILE, rows - r);
-                tiles[m->kv_format](&keys[p], 1, n, &s->q, r, M, out);
+                tiles[m->kv_format][M - 1](&keys[p], 1, n, &s->q, r, out);
                 for (int i = 0; i < M; i++)
                     memcpy(s->scores + (r + i) * CHUNK + p * PAGE, out + i * ROWS,
                            sizeof(float[PAGE]));
@@ -1279,8 +1274,9 @@ static void attend(Model *m, Scratch *s, int layer, const Block *block, int head
                 values[p] = value_strip(m, seq->pages[start / PAGE + p], layer, head, i);
             for (int r = 0; r < rows; r += TILE) {
                 float out[TILE * ROWS];
-                tiles[m->kv_format](values, pages, PAGE, &s->p, r, MIN(TILE, rows - r), out);
-                for (int j = 0; j < MIN(TILE, rows - r); j++)
+                int M = MIN(TILE, rows - r);
+                tiles[m->kv_format][M - 1](values, pages, PAGE, &s->p, r, out);
+                for (int j = 0; j < M; j++)
                     for (int k = 0; k < ROWS; k += W) {
                         float *a = acc + (r + j) * n + i + k;
                         store(a, load(a) * shrink[r + j] + load(out + j * ROWS + k));
@@ -1317,15 +1313,15 @@ static const Activations *prepare(Model *m, int thread, int kinds, const float *
 INLINE void tile_rows(const Model *m, const Matrix *w, int strip, const Activations *a, int t,
                       int M, float *out) {
     const uint8_t *at = m->strips + w->offset + w->pitch * (size_t)strip;
-    tiles[w->format](&at, 1, w->columns, a, t, M, out);
+    tiles[w->format][M - 1](&at, 1, w->columns, a, t, out);
 }
 INLINE void put_rows(float *out, const float *rows, int n, bool add) {
-    if (!add) {
-        memcpy(out, rows, sizeof(float) * (size_t)n);
-        return;
+    for (int i = 0; i < ROWS && n == ROWS; i += W) {
+        vf x = load(rows + i);
+        if (add) x += load(out + i);
+        store(out + i, x);
     }
-    for (int i = 0; i < ROWS && n == ROWS; i += W) store(out + i, load(out + i) + load(rows + i));
-    for (int i = 0; i < n && n < ROWS; i++) out[i] += rows[i];
+    for (int i = 0; i < n && n < ROWS; i++) out[i] = add ? out[i] + rows[i] : rows[i];
 }
 // out[t][row] (+)= w[row] . a[t]: this thread's share of the strips, all the tokens for each.
 static void matmul(Model *m, int thread, const Matrix *w, const Activations *a, int T, float *out,
