@@ -52,7 +52,8 @@
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
-enum { ROWS = 16, GROUP = 32, PAGE = 16, BATCH = 256, CHUNK = 16 * PAGE };  // CHUNK: of positions
+enum { ROWS = 16, GROUP = 32, PAGE = 16, CHUNK = 16 * PAGE };  // CHUNK: positions, as is PAGE
+enum { BATCH = 256, OWN = 8192 };  // tokens in one pass; values a thread packs for itself
 enum { INVALID = -6, OVERFLOW, NO_PAGES, NO_MEMORY, UNSUPPORTED, BAD_FILE };  // up to -1
 static _Thread_local char error_text[512];
 static _Thread_local int error_code;
@@ -521,7 +522,8 @@ INLINE void float_tile(const int format, const int M, const uint8_t *const *w, i
 }
 
 // One function for each format and M, both constants in it, so that every loop above unrolls.
-typedef void Tile(const uint8_t *const *w, int count, int K, const Activations *, int t, float *out);
+typedef void Tile(const uint8_t *const *w, int count, int K, const Activations *a, int t,
+                  float *out);
 #define TILE_FUNCTION(F, M)                                                                        \
     static void tile_##F##_##M(const uint8_t *const *w, int count, int K, const Activations *a,    \
                                int t, float *out) {                                                \
@@ -721,7 +723,7 @@ typedef struct {
 typedef struct { int first, count; } Block;   // tokens of one sequence whose queries share a page
 typedef struct {
     float *row, *scores, *sums;
-    Activations own, q, p;    // own: of the only token of a batch
+    Activations own, q, p;    // own: what this thread packs for itself
 } Scratch;
 struct Model {
     Gguf gguf;
@@ -1293,12 +1295,13 @@ static void attend(Model *m, Scratch *s, int layer, const Block *block, int head
 
 // ---- Forward: one batch of tokens through the layers --------------------------------------------
 
-// Normalises (if weight) and packs rows x[T][stride]. A single row is packed by every thread for
-// itself, which is cheaper than waiting for another; several are shared out, then awaited.
+// Normalises (if weight) and packs rows x[T][stride]. A few short rows are packed by every thread
+// for itself, which is cheaper than waiting for another; more are shared out, then awaited.
 static const Activations *prepare(Model *m, int thread, int kinds, const float *x, int stride,
                                   int K, const float *weight, int T) {
-    Activations *a = T == 1 ? &m->scratch[thread].own : &m->shared;
-    for (int t = T == 1 ? 0 : thread; t < T; t += T == 1 ? 1 : m->threads) {
+    bool alone = T == 1 || T * K <= OWN;
+    Activations *a = alone ? &m->scratch[thread].own : &m->shared;
+    for (int t = alone ? 0 : thread; t < T; t += alone ? 1 : m->threads) {
         const float *row = x + (size_t)t * stride;
         if (weight) {
             rms_norm(m->scratch[thread].row, row, weight, K, m->eps);
@@ -1306,7 +1309,7 @@ static const Activations *prepare(Model *m, int thread, int kinds, const float *
         }
         pack(kinds, row, K, t, T, a);
     }
-    if (T > 1) barrier(m);
+    if (!alone) barrier(m);
     return a;
 }
 
@@ -1443,7 +1446,7 @@ static bool open_buffers(Model *m) {
         if (!(s->row = allocate(m, K, sizeof(float))) ||
             !(s->scores = allocate(m, rows * CHUNK, sizeof(float))) ||
             !(s->sums = allocate(m, rows * (n + 3), sizeof(float))) ||
-            !open_activations(m, &s->own, 1, K) || !open_activations(m, &s->q, rows, n) ||
+            !open_activations(m, &s->own, 1, MAX(K, OWN)) || !open_activations(m, &s->q, rows, n) ||
             !open_activations(m, &s->p, rows, CHUNK))
             return false;
     return true;
