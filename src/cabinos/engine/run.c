@@ -1030,12 +1030,8 @@ static uint8_t *map_cache(const Model *m, const char *name) {
     uint8_t *map = fits ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
     close(fd);
     if (map == MAP_FAILED) return NULL;
-    if (!memcmp(map, CACHE_MAGIC, 16) && !memcmp(map + 16, &m->fingerprint, 8)) {
-#if defined(MADV_POPULATE_READ)
-        madvise(map, size, MADV_POPULATE_READ);
-#endif
+    if (!memcmp(map, CACHE_MAGIC, 16) && !memcmp(map + 16, &m->fingerprint, 8))
         return map + CACHE_HEADER;
-    }
     munmap(map, size);
     return NULL;
 }
