@@ -68,8 +68,8 @@ __attribute__((format(printf, 2, 3))) static bool fail(int code, const char *for
 }
 
 // ---- Vectors: W lanes of 32 bits; BLOCKS of them make the 16 rows of a strip --------------------
-// Only three operations need intrinsics (fused multiply-add, the 4-byte and the bf16-pair dot
-// product, half to float); each has its plain C twin in the last branch, equal bit for bit.
+// Few operations need intrinsics (fused multiply-add, two dot products, widening loads); each has
+// its plain C twin in the last branch, equal bit for bit.
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
 enum { W = 16, TILE = 8, UNSIGNED_DOT = 1 };
@@ -89,7 +89,6 @@ typedef int32_t vi __attribute__((vector_size(4 * W), may_alias));
 typedef float vf_loose __attribute__((vector_size(4 * W), aligned(1), may_alias));
 typedef int32_t vi_loose __attribute__((vector_size(4 * W), aligned(1), may_alias));
 typedef uint8_t vb_loose __attribute__((vector_size(W), aligned(1), may_alias));
-typedef int8_t vc_loose __attribute__((vector_size(W), aligned(1), may_alias));
 
 INLINE vf load(const float *p) { return *(const vf_loose *)p; }
 INLINE void store(float *p, vf x) { *(vf_loose *)p = x; }
@@ -141,6 +140,16 @@ INLINE vf load_half(const uint8_t *p) {  // W IEEE half floats
     vf x;
     for (int i = 0; i < W; i++) x[i] = half_at(p + 2 * i);
     return x;
+#endif
+}
+
+INLINE vi load_u8(const uint8_t *p) {  // W bytes, each widened to a lane
+#if defined(CABIN_AVX2)
+    return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p));
+#elif !defined(CABIN_NEON) && !defined(CABIN_PLAIN)
+    return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p));
+#else
+    return __builtin_convertvector(*(const vb_loose *)p, vi);
 #endif
 }
 
@@ -470,13 +479,11 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
             vf scale = header == SCALE ? load_half(w + b * W * 2) : d[b], min = {0};
             vi s0 = {0}, s1 = {0};
             if (header == MINS) {
-                const vb_loose *s = (const vb_loose *)(w + b * W);
-                scale *= __builtin_convertvector(__builtin_convertvector(*s, vi), vf);
-                s = (const vb_loose *)(w + 16 + b * W);
-                min = dmin[b] * __builtin_convertvector(__builtin_convertvector(*s, vi), vf);
-            } else if (header == HALVES) {
-                s0 = __builtin_convertvector(*(const vc_loose *)(w + b * W), vi);
-                s1 = __builtin_convertvector(*(const vc_loose *)(w + 16 + b * W), vi);
+                scale *= __builtin_convertvector(load_u8(w + b * W), vf);
+                min = dmin[b] * __builtin_convertvector(load_u8(w + 16 + b * W), vf);
+            } else if (header == HALVES) {  // signed bytes
+                s0 = load_u8(w + b * W) << 24 >> 24;
+                s1 = load_u8(w + 16 + b * W) << 24 >> 24;
             }
             for (int m = 0; m < M; m++) {
                 vi s = sum[m][b];
