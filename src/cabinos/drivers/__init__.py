@@ -1,0 +1,1 @@
+"""Devices: one file each, an async function with a declared effect for each operation."""

@@ -1,0 +1,1 @@
+"""The kernel: processes, memory, syscalls, policy. Knows devices only by the shape in `driver`."""

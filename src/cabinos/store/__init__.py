@@ -1,0 +1,1 @@
+"""One SQLite file that holds everything Cabin must not forget. See schema.sql."""
