@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 from cabinos.kernel.errors import InvalidArguments
 
 if TYPE_CHECKING:
-    from cabinos.kernel.process import Capabilities
+    from cabinos.kernel.capability import Capabilities
     from cabinos.store.database import Store
 
 __all__ = [
@@ -74,6 +74,7 @@ class Tool:
     payload: tuple[str, ...] = ()  # arguments that carry content there
     check: Callable[..., Awaitable[Outcome]] | None = None  # did a lost `raw` call happen?
     validate: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    needs: Literal["", "files", "web", "shell"] = ""  # offered only to who has such a capability
     pinned: str = ""  # hash of a foreign schema (MCP): a change asks again
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +113,7 @@ def tool(
     authority: Sequence[str] = (),
     payload: Sequence[str] = (),
     check: Callable[..., Awaitable[Outcome]] | None = None,
+    needs: Literal["", "files", "web", "shell"] = "",
     name: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]: ...
 def tool(
