@@ -7,8 +7,8 @@ model's owner may charge for it. So no restart, fork or child gets past a limit.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from cabinos.kernel.errors import BudgetExceeded
@@ -75,7 +75,8 @@ class Account:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data without what is zero or not limited."""
-        return {key: value for key, value in asdict(self).items() if value}  # None, 0 and 0.0
+        data = {name: getattr(self, name) for name in FIELDS}
+        return {name: value for name, value in data.items() if value or name in LIMITS and value == 0}
 
     @property
     def tokens_left(self) -> int | None:
@@ -103,6 +104,10 @@ class Account:
         return lost
 
 
+FIELDS = tuple(f.name for f in fields(Account))
+LIMITS = FIELDS[:3]  # of which 0 and none are not the same
+
+
 def affordable(accounts: Iterable[tuple[int, Account]], tokens: int, least: int) -> int:
     """How many of `tokens` every account covers; raises BudgetExceeded if fewer than `least`."""
     for pid, account in accounts:
@@ -119,29 +124,28 @@ def affordable(accounts: Iterable[tuple[int, Account]], tokens: int, least: int)
     return tokens
 
 
-def reserve(accounts: Iterable[tuple[int, Account]], tokens: int, micros: int) -> None:
+def reserve(accounts: Sequence[tuple[int, Account]], tokens: int, micros: int) -> None:
     """Reserves in all of the accounts, or in none and raises BudgetExceeded."""
-    lineage = list(accounts)
-    for pid, account in lineage:
+    for pid, account in accounts:
         limit = account.micro_limit
         if limit is not None and account.micros + account.reserved_micros + micros > limit:
             raise BudgetExceeded(
                 f"process {pid} has spent ${account.usd:.4f} of ${limit / MICRO:g}, and the next "
                 f"thought may cost ${micros / MICRO:.4f}."
             )
-    for _, account in lineage:
+    for _, account in accounts:
         account.reserved_tokens += tokens
         account.reserved_micros += micros
 
 
 def settle(
-    accounts: Iterable[Account],
+    accounts: Iterable[tuple[int, Account]],
     reserved: tuple[int, int],
     spent: tuple[int, int],
     seconds: float,
 ) -> None:
     """Gives a reservation (tokens, micros) back and books what was spent instead."""
-    for account in accounts:
+    for _, account in accounts:
         account.reserved_tokens -= reserved[0]
         account.reserved_micros -= reserved[1]
         account.tokens += spent[0]

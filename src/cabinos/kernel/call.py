@@ -10,7 +10,6 @@ is done about it then depends on the tool's effect class alone:
     raw           never done again by itself: the tool's own check, or a person, decides
 """
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
@@ -100,7 +99,7 @@ async def _act(
     kernel.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
     context = Context(process.pid, key, process.capabilities, kernel.store)
     try:
-        async with kernel.acting(process.pid, outside), asyncio.timeout(TIMEOUT):
+        with kernel.acting(process.pid, outside, TIMEOUT):
             value = await tool.run(context, **arguments)
     except (ToolError, InvalidArguments, Denied) as error:
         return Outcome(str(error), ok=False, label=tool.label)

@@ -9,28 +9,24 @@ Nothing here knows a device, a provider or the web by name.
 """
 
 import asyncio
-import inspect
-import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from cabinos.kernel import call as calls
 from cabinos.kernel.asks import Ask, Asks, Kind
 from cabinos.kernel.control import Control
 from cabinos.kernel.driver import Driver, Model, Tool
-from cabinos.kernel.errors import InvalidArguments, KernelError, ModelError
+from cabinos.kernel.errors import KernelError, ModelError
 from cabinos.kernel.events import Events
-from cabinos.kernel.image import Exit, Image, Result
+from cabinos.kernel.image import Exit, Image
 from cabinos.kernel.images import IMAGES
 from cabinos.kernel.mail import Mail
-from cabinos.kernel.memory import Memory
-from cabinos.kernel.outcome import Blocked, Outcome, Record
+from cabinos.kernel.memory import Memory, Offer
 from cabinos.kernel.process import Process, State
 from cabinos.kernel.scheduler import POLICIES, QUANTUM, ModelQueue
+from cabinos.kernel.settle import pending_calls, settle
 from cabinos.kernel.syscall import SYSCALLS, model_tools
 from cabinos.kernel.table import ProcessTable
 from cabinos.store.database import Store
@@ -40,7 +36,6 @@ from cabinos.store.pages import Page, Pages
 
 __all__ = ["Machine"]
 
-INLINE = 1000  # characters of a result that are kept in the row; a longer one becomes a page
 GRACE = 10.0  # seconds that effects under way are given when the kernel closes
 log = logging.getLogger("cabinos.kernel")
 
@@ -66,7 +61,7 @@ class Machine:
         self.images: dict[str, Image] = {name: make() for name, make in IMAGES.items()}
         self._policy, self._quantum = POLICIES[policy], quantum
         self._syscall_tools = model_tools()
-        self._offers: dict[tuple[object, ...], tuple[Tool, ...]] = {}
+        self._offers: dict[tuple[object, ...], Offer] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._acting: Counter[int] = Counter()  # effects under way, by pid
         self._woken: set[int] = set()  # while they ran
@@ -74,6 +69,7 @@ class Machine:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._exits: dict[int, asyncio.Event] = {}
         self._control = Control(self)
+        self._watchdog = _Watchdog()
         self._closing = False
         for driver in drivers:
             for tool in driver.tools:
@@ -106,18 +102,23 @@ class Machine:
             raise ModelError(f"there is no model {name!r}. There are: {known}.")
         return model
 
-    def offered(self, process: Process) -> tuple[Tool, ...]:
+    def offered(self, process: Process) -> Offer:
         """The tools a model is shown for this process."""
         c = process.capabilities
         key = (c.tools, bool(c.files), bool(c.web), c.shell)
         offer = self._offers.get(key)
         if offer is None:
             every = [*self.tools.values(), *self._syscall_tools.values()]
-            offer = tuple(
+            offer = Offer(
                 t for t in every if c.allows_tool(t.name) and (not t.needs or getattr(c, t.needs))
             )
             self._offers[key] = offer
         return offer
+
+    def count(self, process: Process, text: str) -> int:
+        """Tokens of a text, as the process's model counts them."""
+        model = self.models.get(process.model)
+        return model.count(text) if model is not None else len(text) // 3 + 1
 
     def room(self, process: Process) -> int:
         """Tokens for pages in the process's window."""
@@ -138,7 +139,7 @@ class Machine:
             while not self._closing:
                 results = None
                 if process.pending:
-                    results = await self._settle(process)
+                    results = await settle(self, process)
                     if results is None:
                         if process.pid in self._woken:
                             self._woken.discard(process.pid)
@@ -148,18 +149,13 @@ class Machine:
                 if process.pid in self._stopping:
                     self._halt(process, self._stopping.pop(process.pid))
                     return
-                resumed = self.images[process.image].resume(process.image_state, results)
-                process.image_state, action = (
-                    await resumed if inspect.isawaitable(resumed) else resumed
-                )
+                step = self.images[process.image].resume(process.image_state, results)
+                process.image_state, action = step if isinstance(step, tuple) else await step
                 process.step += 1
                 if isinstance(action, Exit):
                     self._exit(process, "done" if action.ok else "failed", action.text, action.value)
                     return
-                records = {
-                    id_: {"n": call.name, "a": call.arguments} for id_, call in action.calls.items()
-                }
-                process.pending = {"calls": records, "paged": action.paged}
+                process.pending = pending_calls(action)
                 self.store.save(process)
         except StoreError as error:
             self._fail(error)
@@ -171,127 +167,6 @@ class Machine:
         finally:
             self._tasks.pop(process.pid, None)
             self._woken.discard(process.pid)
-
-    async def _settle(self, process: Process) -> Mapping[str, Result] | None:
-        """Makes the calls that have not settled; None if some wait for something outside."""
-        pending = process.pending
-        todo = [(c, r) for c, r in pending["calls"].items() if r.get("s") != "done"]
-        values: dict[str, Any] = {}
-        if len(todo) == 1:
-            await self._call(process, *todo[0], values)
-        elif todo:
-            running = [self._call(process, call, record, values) for call, record in todo]
-            for error in await asyncio.gather(*running, return_exceptions=True):
-                if error is not None:
-                    raise error
-        records: dict[str, Record] = pending["calls"]
-        if any(record.get("s") != "done" for record in records.values()):
-            return None
-        if pending["paged"] and not pending.get("mapped"):
-            pending["mapped"] = True
-            model, room = self.model(process.model), self.room(process)
-            for record in records.values():
-                page = self.pages.get(record["r"]["page"])
-                self.memory.append(process, page, model, room, share=len(records))
-        return {
-            call: Result(values[call] if call in values else self._value(record), record["r"]["ok"])
-            for call, record in records.items()
-        }
-
-    async def _call(
-        self, process: Process, call: str, record: Record, values: dict[str, Any]
-    ) -> None:
-        """One call to its outcome, or to what it waits for."""
-        entry = SYSCALLS.get(record["n"])
-        try:
-            self._name_arguments(record)
-            if entry is None or (process.pending["paged"] and not entry.shown):
-                outcome = await calls.call_tool(self, process, call, record)
-            elif record["a"] is None:
-                raise InvalidArguments(f"{record['n']}: the arguments were not a JSON object.")
-            elif process.pending["paged"] and not process.capabilities.allows_tool(record["n"]):
-                raise InvalidArguments(f"{record['n']} was not offered to this process.")
-            else:
-                outcome = await entry.run(self, process, call, record)
-        except calls.FATAL:
-            raise
-        except KernelError as error:
-            outcome = Outcome(str(error), ok=False)
-        except (TypeError, ValueError, KeyError) as error:  # of a syscall's arguments
-            if entry is None:
-                raise
-            outcome = Outcome(f"{record['n']}: {error}", ok=False)
-        if isinstance(outcome, Blocked):
-            record["s"] = "sent" if outcome.doubt else "wait"
-            record["why"], record["wakes"] = outcome.why, outcome.wake
-            return
-        values[call] = outcome.value
-        self._keep(process, call, record, outcome)
-
-    def _name_arguments(self, record: Record) -> None:
-        """Gives the positional arguments of a program's call ("0", "1", …) their names."""
-        given = record["a"]
-        if not given or "0" not in given:
-            return
-        if entry := SYSCALLS.get(record["n"]):
-            names: Sequence[str] = entry.takes
-        else:
-            tool = self.tools.get(record["n"])
-            names = tuple(tool.parameters.get("properties", ())) if tool else ()
-        count = sum(key.isdecimal() for key in given)
-        if count > len(names):
-            raise InvalidArguments(f"{record['n']} takes at most {len(names)} arguments.")
-        record["a"] = {names[int(k)] if k.isdecimal() else k: v for k, v in given.items()}
-
-    def _keep(self, process: Process, call: str, record: Record, outcome: Outcome) -> None:
-        """Stages an outcome: a page, a line of the journal, and the row."""
-        kept: dict[str, Any] = {"ok": outcome.ok}
-        if outcome.page is not None:
-            kept["page"] = outcome.page
-        else:
-            is_text = isinstance(outcome.value, str)
-            text = outcome.value if is_text else json.dumps(outcome.value, ensure_ascii=False)
-            if process.pending["paged"] or len(text) > INLINE:
-                meta = {"call": call, "name": record["n"]}
-                if not is_text:
-                    meta["json"] = "1"
-                kept["page"] = self.pages.put(
-                    "tool", text, tokens=self._count(process, text), label=outcome.label, meta=meta
-                ).id
-            else:
-                kept["value"] = outcome.value
-            self.events.emit(
-                process.pid, "result", id=call, name=record["n"], text=text, ok=outcome.ok
-            )
-        if cost := record.get("cost"):
-            kept["cost"] = cost
-        process.read(outcome.label)
-        if outcome.value is not None or record["n"] != "recv":  # that there is no mail is no news
-            self.journal.append(process.pid, record["n"], call=call, **kept)
-        record["s"], record["r"] = "done", kept
-        self.store.save(process)
-        if self._acting_outside(record):
-            calls.fault("before result")
-            self.store.kick()
-
-    def _acting_outside(self, record: Record) -> bool:
-        tool = self.tools.get(record.get("inner", record)["n"])
-        return tool is not None and tool.effect in ("keyed", "raw")
-
-    def _count(self, process: Process, text: str) -> int:
-        model = self.models.get(process.model)
-        return model.count(text) if model is not None else len(text) // 3 + 1
-
-    def _value(self, record: Record) -> Any:
-        """The value of a call that settled before a restart."""
-        kept = record["r"]
-        if "page" not in kept:
-            return kept.get("value")
-        page = self.pages.get(kept["page"])
-        meta = json.loads(page.meta) if page.meta else {}
-        if record["n"] == "think":
-            return {"text": page.text, "calls": meta.get("calls", []), "finish": "stop"}
-        return json.loads(page.text) if meta.get("json") else page.text
 
     def _block(self, process: Process) -> None:
         waiting = [r for r in process.pending["calls"].values() if r.get("s") != "done"]
@@ -430,19 +305,9 @@ class Machine:
 
     # ---- what syscalls are made of ---------------------------------------------------------------
 
-    @asynccontextmanager
-    async def acting(self, pid: int, outside: bool) -> AsyncIterator[None]:
-        """Marks an effect as under way, so that a stop waits for its end."""
-        if not outside:
-            yield
-            return
-        self._acting[pid] += 1
-        try:
-            yield
-        finally:
-            self._acting[pid] -= 1
-            if not self._acting[pid]:
-                del self._acting[pid]
+    def acting(self, pid: int, outside: bool, seconds: float) -> "_Acting":
+        """A block in which a tool runs: at most for some seconds, and a stop waits for its end."""
+        return _Acting(self._acting, self._watchdog, pid, outside, seconds)
 
     def save_lineage(self, process: Process) -> None:
         """Stages the rows of a process and its ancestors, whose accounts have changed."""
@@ -488,7 +353,7 @@ class Machine:
         if process.state == State.EXITED:
             raise KernelError(f"process {pid} has ended; fork it to go on from there.")
         label = sender.label if sender is not None else "trusted"
-        page = self.pages.put("user", text, tokens=self._count(process, text), label=label)
+        page = self.pages.put("user", text, tokens=self.count(process, text), label=label)
         self.mail.send(pid, None if sender is None else sender.pid, page)
         self.journal.append(pid, "mail", page=page.id, sender=sender.pid if sender else None)
         self.wake(pid)
@@ -519,6 +384,7 @@ class Machine:
             self.store.abandon()
             raise
         self._control.start()
+        self._watching = asyncio.get_running_loop().create_task(self._watchdog.run())
         return self
 
     def _identity(self) -> str:
@@ -550,6 +416,7 @@ class Machine:
         """Breaks off thoughts, lets effects under way end, commits, closes devices and the store."""
         self._closing = True
         self._control.stop()
+        self._watching.cancel()
         for timer in self._timers.values():
             timer.cancel()
         tasks = dict(self._tasks)
@@ -583,3 +450,57 @@ class Machine:
             await self._exits.setdefault(pid, asyncio.Event()).wait()
         await self.store.commit()
         return process
+
+
+class _Acting:
+    """A tool under way. Written out since a thousand of them run at once."""
+
+    __slots__ = ("_count", "_deadline", "_outside", "_pid", "_task", "_watchdog")
+
+    def __init__(
+        self,
+        count: Counter[int],
+        watchdog: "_Watchdog",
+        pid: int,
+        outside: bool,
+        seconds: float,
+    ) -> None:
+        self._count, self._watchdog = count, watchdog
+        self._pid, self._outside = pid, outside
+        self._deadline = time.monotonic() + seconds
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._watchdog.deadlines[task] = self._deadline
+        if self._outside:
+            self._count[self._pid] += 1
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        del self._watchdog.deadlines[self._task]
+        if self._outside:
+            self._count[self._pid] -= 1
+        if kind is asyncio.CancelledError and self._task in self._watchdog.bitten:
+            self._watchdog.bitten.discard(self._task)
+            self._task.uncancel()
+            raise TimeoutError
+
+
+class _Watchdog:
+    """Cancels what takes too long: one timer for all tools instead of one for each."""
+
+    PERIOD = 1.0  # seconds
+
+    def __init__(self) -> None:
+        self.deadlines: dict[asyncio.Task[Any], float] = {}
+        self.bitten: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(self.PERIOD)
+            now = time.monotonic()
+            for task, deadline in list(self.deadlines.items()):
+                if now > deadline and task not in self.bitten:
+                    self.bitten.add(task)
+                    task.cancel()

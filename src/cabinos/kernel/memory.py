@@ -9,8 +9,11 @@ the page fault: by handle, or by words.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic_core import from_json
 
 from cabinos.kernel.driver import Message, Model, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ToolError
@@ -18,7 +21,7 @@ from cabinos.kernel.events import Events
 from cabinos.kernel.process import Process
 from cabinos.store.pages import Page, Pages
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "Offer"]
 
 OVERHEAD = 8  # tokens a chat template puts around a message, rounded up
 NOTE_TOKENS = 120  # of the line that stands for a run of swapped-out pages
@@ -37,27 +40,35 @@ class _Group:
     movable: bool
 
 
+class Offer(tuple[Tool, ...]):
+    """The tools a process's model is shown, and how many tokens of a window they take."""
+
+    tokens: dict[str, int]  # by the model's name
+
+    def __new__(cls, tools: Iterable[Tool]) -> "Offer":
+        offer = super().__new__(cls, tools)
+        offer.tokens = {}
+        return offer
+
+
 class Memory:
     """The windows of all processes."""
 
     def __init__(self, pages: Pages, events: Events) -> None:
         self.pages = pages
         self._events = events
-        self._tool_tokens: dict[tuple[str, tuple[str, ...]], int] = {}
-        self._messages: dict[int, Message] = {}  # of pages, made once
 
     # ---- the size of things ----------------------------------------------------------------------
 
-    def room(self, model: Model, tools: tuple[Tool, ...], answer: int) -> int:
+    def room(self, model: Model, tools: Offer, answer: int) -> int:
         """Tokens for pages: the window without the answer and the tools' descriptions."""
-        key = (model.name, tuple(tool.name for tool in tools))
-        described = self._tool_tokens.get(key)
+        described = tools.tokens.get(model.name)
         if described is None:
             described = sum(
                 OVERHEAD + model.count(f"{t.name} {t.description} {json.dumps(dict(t.parameters))}")
                 for t in tools
             )
-            self._tool_tokens[key] = described
+            tools.tokens[model.name] = described
         room = model.window - answer - described
         if room < model.window // CLIP:
             raise ContextOverflow(
@@ -103,6 +114,8 @@ class Memory:
             self.evict(process, room, tokens)
         process.pages.append(page.id, pinned=pinned)
         process.resident_tokens += tokens
+        if process.messages is not None:
+            _add(process.messages, _message(page))
         process.read(page.label)
         return page
 
@@ -123,7 +136,7 @@ class Memory:
                     process.pages.evict(index)
                     gone += 1
                 kept -= group.tokens
-        process.resident_tokens = -1
+        process.resident_tokens, process.messages = -1, None
         if self.resident(process) + need > room:
             raise ContextOverflow(
                 f"process {process.pid}: {self.resident(process)} tokens cannot be swapped out "
@@ -176,37 +189,21 @@ class Memory:
 
     def assemble(self, process: Process) -> list[Message]:
         """The messages of a request: resident pages, and a line for each run of stubs."""
-        messages: list[Message] = []
-        run: list[int] = []
-        for page_id, stub, _ in process.pages:
-            if stub:
-                run.append(page_id)
-                continue
+        if process.messages is None:
+            messages: list[Message] = []
+            run: list[int] = []
+            for page_id, stub, _ in process.pages:
+                if stub:
+                    run.append(page_id)
+                    continue
+                if run:
+                    _add(messages, self._note(run))
+                    run = []
+                _add(messages, _message(self.pages.get(page_id)))
             if run:
                 _add(messages, self._note(run))
-                run = []
-            _add(messages, self._message(page_id))
-        if run:
-            _add(messages, self._note(run))
-        return messages
-
-    def _message(self, page_id: int) -> Message:
-        message = self._messages.get(page_id)
-        if message is None:
-            page = self.pages.get(page_id)
-            meta = json.loads(page.meta) if page.meta else {}
-            calls = tuple(ToolCall(*call) for call in meta.get("calls", ()))
-            message = Message(
-                page.role,  # type: ignore[arg-type] # one of the four by construction
-                page.text,
-                calls,
-                meta.get("call", ""),
-                meta.get("name", ""),
-            )
-            if len(self._messages) > 4096:
-                self._messages.clear()
-            self._messages[page_id] = message
-        return message
+            process.messages = messages
+        return process.messages.copy()
 
     def _note(self, run: list[int]) -> Message:
         pages = [self.pages.get(page_id) for page_id in run[-HANDLES:]]
@@ -279,6 +276,17 @@ class Memory:
             if page.handle == handle:
                 return page
         raise ToolError(f"no page {handle!r} belongs to this process.")
+
+
+def _message(page: Page) -> Message:
+    meta = from_json(page.meta) if page.meta else {}
+    return Message(
+        page.role,  # type: ignore[arg-type] # one of the four by construction
+        page.text,
+        tuple(ToolCall(*call) for call in meta.get("calls", ())),
+        meta.get("call", ""),
+        meta.get("name", ""),
+    )
 
 
 def _add(messages: list[Message], message: Message) -> None:

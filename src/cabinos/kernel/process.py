@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel.budget import Account
 from cabinos.kernel.capability import Capabilities
+from cabinos.store.encode import to_json
 
 if TYPE_CHECKING:
+    from cabinos.kernel.driver import Message
     from cabinos.store.database import Statement
 
 __all__ = ["PageTable", "Process", "State"]
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 STUB = 1 << 31  # swapped out: a line stands for it
 PINNED = 1 << 30  # never swapped out
@@ -124,15 +124,19 @@ class Process:
     # Not stored: what follows from the row.
     above: "Process | None" = None  # the parent, so that a budget's lineage stays in memory
     resident_tokens: int = -1  # of the resident pages; -1: not counted yet
+    messages: "list[Message] | None" = None  # of the resident pages; None: not assembled yet
+    _granted: tuple[Capabilities, str] | None = None  # the capabilities as JSON, made once
 
     def row(self) -> "Statement":
         """The statement that writes it; see `store/schema.sql` for the columns."""
-        status = None if self.status is None else _encode(self.status)
+        if self._granted is None or self._granted[0] is not self.capabilities:
+            self._granted = self.capabilities, to_json(self.capabilities.to_json())
+        status = None if self.status is None else to_json(self.status)
         return WRITE, (
             self.pid, self.parent, self.root, self.state.value, self.title, self.image, self.model,
-            self.nice, int(self.interactive), _encode(self.capabilities.to_json()), self.created,
-            _encode(self.image_state), self.pages.to_bytes(), self.step, _encode(self.pending),
-            self.label, _encode(self.account.to_json()), self.waiting, self.wake, self.ended,
+            self.nice, int(self.interactive), self._granted[1], self.created,
+            to_json(self.image_state), self.pages.to_bytes(), self.step, to_json(self.pending),
+            self.label, to_json(self.account.to_json()), self.waiting, self.wake, self.ended,
             status, self.result,
         )  # fmt: skip
 

@@ -87,6 +87,14 @@ class ModelQueue:
         """Thoughts in the queue."""
         return sum(not waiting.turn.done() for _, _, waiting in self._ready)
 
+    def try_acquire(self, process: Process) -> "Lease | None":
+        """A lease at once, if a slot is free and nobody waits for it."""
+        if self._running >= self.slots or self._ready:
+            return None
+        self._enter(process.root)
+        self._running += 1
+        return Lease(self, process.root, process.interactive, process.nice)
+
     async def acquire(self, process: Process) -> "Lease":
         """Returns when it is this process's turn. The lease must be released."""
         lease = Lease(self, process.root, process.interactive, process.nice)

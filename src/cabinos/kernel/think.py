@@ -8,13 +8,13 @@ lets a process think for free, and none overshoots its budget by more than the c
 
 import asyncio
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
 
 from cabinos.kernel import budget
-from cabinos.kernel.driver import Model, ThinkRequest, Thought, Tool
+from cabinos.kernel.driver import Model, ThinkRequest, Thought, ToolCall
 from cabinos.kernel.errors import BudgetExceeded, ContextOverflow, ModelError
-from cabinos.kernel.memory import call_meta
+from cabinos.kernel.memory import Offer, call_meta
 from cabinos.kernel.outcome import Outcome, Record
 from cabinos.kernel.process import Process
 
@@ -44,7 +44,8 @@ async def think(kernel: "Machine", process: Process, record: Record) -> Outcome:
         kernel.memory.evict(process, room)
     thought = await _ask_model(kernel, process, record, model, tools, answer, room)
     calls = tuple(
-        replace(call, id=f"c{process.step}-{number}") for number, call in enumerate(thought.calls)
+        ToolCall(f"c{process.step}-{number}", call.name, call.arguments, call.raw)
+        for number, call in enumerate(thought.calls)
     )
     page = kernel.pages.put(
         "assistant",
@@ -69,7 +70,7 @@ async def _ask_model(
     process: Process,
     record: Record,
     model: Model,
-    tools: tuple[Tool, ...],
+    tools: Offer,
     answer: int,
     room: int,
 ) -> Thought:
@@ -98,18 +99,19 @@ async def _one_attempt(
     process: Process,
     record: Record,
     model: Model,
-    tools: tuple[Tool, ...],
+    tools: Offer,
     answer: int,
 ) -> Thought:
     arguments = record["a"]
     queue = kernel.queues[model.name]
-    lease = await queue.acquire(process)
+    lease = queue.try_acquire(process) or await queue.acquire(process)
     try:
         prompt = model.window - answer - kernel.memory.room(model, tools, answer)
         prompt += kernel.memory.resident(process)
-        tokens = budget.affordable(process.accounts(), prompt + answer, prompt + LEAST_ANSWER)
+        accounts = process.accounts()
+        tokens = budget.affordable(accounts, prompt + answer, prompt + LEAST_ANSWER)
         reserved = (tokens, _cost(model, prompt, tokens - prompt))
-        budget.reserve(process.accounts(), *reserved)
+        budget.reserve(accounts, *reserved)
         kernel.save_lineage(process)
         meter = _Meter(kernel, process)
         request = ThinkRequest(
@@ -127,7 +129,7 @@ async def _one_attempt(
         spent, began = reserved, time.monotonic()
         try:
             await kernel.store.commit()
-            thought = await _within_budget(process, model.think(request))
+            thought = await _within_budget(accounts, model.think(request))
             used = thought.input_tokens or prompt
             spent = (used + thought.output_tokens, _cost(model, used, thought.output_tokens))
         except (ModelError, asyncio.CancelledError):  # costs what came out before
@@ -135,7 +137,6 @@ async def _one_attempt(
             raise
         finally:
             seconds = time.monotonic() - began
-            accounts = (account for _, account in process.accounts())
             budget.settle(accounts, reserved, spent, seconds)
             kernel.save_lineage(process)
         fresh = thought.input_tokens - thought.cached_tokens
@@ -179,16 +180,16 @@ def _cost(model: Model, input_tokens: int, output_tokens: int) -> int:
     return int(-(-exact // 1))
 
 
-async def _within_budget(process: Process, thinking: Any) -> Thought:
+async def _within_budget(
+    accounts: list[tuple[int, budget.Account]], thinking: Awaitable[Thought]
+) -> Thought:
     """Waits for the thought for as long as every account has time left."""
-    limits = [(a.seconds_left, pid) for pid, a in process.accounts() if a.seconds_left is not None]
+    limits = [(a.seconds_left, pid) for pid, a in accounts if a.seconds_left is not None]
     if not limits:
-        thought: Thought = await thinking
-        return thought
+        return await thinking
     left, pid = min(limits)
     try:
         async with asyncio.timeout(left):
-            thought = await thinking
-            return thought
+            return await thinking
     except TimeoutError:
         raise BudgetExceeded(f"process {pid} has used all of its time.") from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cabinos.store.database import Store
+from cabinos.store.encode import to_json
 from cabinos.store.errors import StoreCorrupt
 
 __all__ = ["Entry", "Journal"]
@@ -18,8 +19,6 @@ __all__ = ["Entry", "Journal"]
 GENESIS = bytes(32)
 INSERT = "INSERT INTO journal (seq, time, pid, kind, body, chain) VALUES (?, ?, ?, ?, ?, ?)"
 BATCH = 1000  # rows read at once
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # ASCII: hostile text cannot break it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Journal:
     def append(self, pid: int, kind: str, **body: Any) -> int:
         """Stages a row and returns its number."""
         self._seq += 1
-        now, text = time.time(), _encode(body)
+        now, text = time.time(), to_json(body)
         self._chain = _link(self._chain, self._seq, now, pid, kind, text)
         self._store.write(INSERT, (self._seq, now, pid, kind, text, self._chain))
         return self._seq

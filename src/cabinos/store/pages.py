@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cabinos.store.database import Store
+from cabinos.store.encode import to_json
 from cabinos.store.errors import StoreError
 
 __all__ = ["Hit", "Page", "Pages", "clean_text"]
@@ -20,8 +21,6 @@ COLUMNS = "id, hash, role, label, meta, tokens, text"
 CACHE_BYTES = 32 << 20  # beyond which the least recently used pages are let go
 PAGE_OVERHEAD = 400  # bytes a cached page takes beside its text
 HANDLE = 10  # hexadecimal digits of a hash that name a page to a model
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class Pages:
     ) -> Page:
         """The page with this content: the one there is, or a new one, staged."""
         text = clean_text(text)
-        extra = _encode(meta) if meta else None
+        extra = to_json(meta) if meta else None
         address = hashlib.sha256(f"{role} {label} {extra or ''}\n{text}".encode()).digest()
         known = self._by_hash.get(address)
         if known is not None:
