@@ -47,7 +47,8 @@ class Asks:
         self._last = int(store.rows("SELECT coalesce(max(id), 0) FROM ask")[0][0])
         self._open: dict[int, Ask] = {}
         for row in store.rows(f"SELECT {COLUMNS} FROM ask WHERE answered IS NULL ORDER BY id"):
-            ask = Ask(*row[:5], json.loads(row[5]), row[6])
+            number, pid, call, kind, question, detail, asked = row
+            ask = Ask(number, pid, call, kind, question, json.loads(detail), asked)
             self._open[ask.id] = ask
 
     def add(

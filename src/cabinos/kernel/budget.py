@@ -76,7 +76,9 @@ class Account:
     def to_json(self) -> dict[str, Any]:
         """Plain data without what is zero or not limited."""
         data = {name: getattr(self, name) for name in FIELDS}
-        return {name: value for name, value in data.items() if value or name in LIMITS and value == 0}
+        return {
+            name: value for name, value in data.items() if value or (name in LIMITS and value == 0)
+        }
 
     @property
     def tokens_left(self) -> int | None:

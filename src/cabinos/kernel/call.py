@@ -46,7 +46,7 @@ def fault(point: str) -> None:
 
 
 def binding(pid: int, call: str, tool: str, arguments: Mapping[str, Any]) -> bytes:
-    """What an approval is bound to: SHA-256 of the process, the call, the tool and its arguments."""
+    """What an approval is bound to: SHA-256 of process, call, tool and arguments."""
     text = json.dumps([pid, call, tool, arguments], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
 

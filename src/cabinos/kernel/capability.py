@@ -1,4 +1,4 @@
-"""What a process may touch: tools, folders, hosts, a shell. A child never holds more than its parent.
+"""What a process may touch: tools, folders, hosts, a shell. A child never has more than its parent.
 
 A capability is data in the process's row, checked by whoever serves the call: the kernel checks
 tools, the file devices check folders, the web device hosts. Processes never see host paths: they

@@ -57,8 +57,8 @@ class Context:
 class Tool:
     """One operation of a device: a schema, an effect class, and an async function.
 
-    `run(context, **arguments)` is called with arguments that fit `parameters`. Its result is text or
-    anything JSON can hold. It raises `ToolError` with a message for the model; whatever else it
+    `run(context, **arguments)` is called with arguments that fit `parameters`. Its result is text
+    or anything JSON can hold. It raises `ToolError` with a message for the model; whatever else it
     raises is reported as a failure of the tool, never as one of the kernel.
     """
 
@@ -190,7 +190,7 @@ def _make_tool(
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call a model asked for. `arguments` is None where they were not JSON; `raw` has the text."""
+    """A call a model asked for. `arguments` is None if they were not JSON; `raw` has the text."""
 
     id: str
     name: str
@@ -231,7 +231,7 @@ class ThinkRequest:
     schema: Mapping[str, Any] | None = None  # the answer must be JSON that fits this
     stop: Sequence[str] = ()
     pid: int = 0  # a hint for caches: requests of one process share their beginning
-    emit: Callable[[str], None] = field(default=lambda text: None)  # called with text as it comes
+    emit: Callable[[str], object] = len  # called with text as it comes; nobody listens by default
     lease: Lease | None = None
 
 

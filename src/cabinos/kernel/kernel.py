@@ -1,9 +1,9 @@
 """The kernel as people and programs use it: open it, spawn processes, talk to them.
 
-    async with Kernel.open() as k:
-        p = await k.spawn("Draft replies to today's mail", tools=[send_mail])
-        async for event in p.events():
-            ...
+async with Kernel.open() as k:
+p = await k.spawn("Draft replies to today's mail", tools=[send_mail])
+async for event in p.events():
+...
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -171,9 +171,7 @@ class Kernel(Machine):
         """Waits for the first of `any_of`, or for all of `all_of` (the last is returned)."""
         import asyncio
 
-        tasks = {
-            asyncio.ensure_future(handle.ended()): handle for handle in (any_of or all_of)
-        }
+        tasks = {asyncio.ensure_future(handle.ended()): handle for handle in (any_of or all_of)}
         if not tasks:
             raise ValueError("wait for what?")
         when = asyncio.FIRST_COMPLETED if any_of else asyncio.ALL_COMPLETED
@@ -183,15 +181,6 @@ class Kernel(Machine):
             for task in tasks:
                 task.cancel()
         return tasks[next(iter(done))]
-
-    async def renice(self, pid: int, nice: int) -> None:
-        """Changes what share of the model a process's tree gets."""
-        if not -20 <= nice <= 19:
-            raise KernelError(f"nice must be from -20 to 19, not {nice}.")
-        process = self.table.get(pid)
-        process.nice = nice
-        self.store.save(process)
-        await self.store.commit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +203,7 @@ class ProcessHandle:
     async def events(self) -> AsyncIterator[Event]:
         """What happens from now on, until it has ended.
 
-        Of a process that was blocked or has ended before, the open questions and the end come first.
+        Of a process that was blocked or has ended before, questions and the end come first.
         """
         with self.kernel.events.subscribe(self.pid) as queue:
             for ask in self.kernel.asks.open(self.pid):
@@ -227,8 +216,8 @@ class ProcessHandle:
                 yield Event(self.pid, "exit", {"status": status, "text": value, "value": value})
                 return
             if process.state != State.READY:
-                data = {"state": process.state.value, "why": process.waiting}
-                yield Event(self.pid, "state", data)
+                state = {"state": process.state.value, "why": process.waiting}
+                yield Event(self.pid, "state", state)
             while True:
                 event = await queue.get()
                 yield self._answerable(event)

@@ -25,7 +25,7 @@ from cabinos.kernel.images import IMAGES
 from cabinos.kernel.mail import Mail
 from cabinos.kernel.memory import Memory, Offer
 from cabinos.kernel.process import Process, State
-from cabinos.kernel.scheduler import POLICIES, QUANTUM, ModelQueue
+from cabinos.kernel.scheduler import POLICIES, ModelQueue
 from cabinos.kernel.settle import pending_calls, settle
 from cabinos.kernel.syscall import SYSCALLS, model_tools
 from cabinos.kernel.table import ProcessTable
@@ -43,9 +43,7 @@ log = logging.getLogger("cabinos.kernel")
 class Machine:
     """What `Kernel` is made of, without its public face. Belongs to one event loop."""
 
-    def __init__(
-        self, store: Store, drivers: Sequence[Driver], policy: str, quantum: int
-    ) -> None:
+    def __init__(self, store: Store, drivers: Sequence[Driver], policy: str, quantum: int) -> None:
         self.store = store
         self.pages = Pages(store)
         self.journal = Journal(store)
@@ -153,7 +151,9 @@ class Machine:
                 process.image_state, action = step if isinstance(step, tuple) else await step
                 process.step += 1
                 if isinstance(action, Exit):
-                    self._exit(process, "done" if action.ok else "failed", action.text, action.value)
+                    self._exit(
+                        process, "done" if action.ok else "failed", action.text, action.value
+                    )
                     return
                 process.pending = pending_calls(action)
                 self.store.save(process)
@@ -179,9 +179,7 @@ class Machine:
         self.store.kick()
         if process.wake is not None:
             self._set_timer(process)
-        self.events.emit(
-            process.pid, "state", state=process.state.value, why=process.waiting
-        )
+        self.events.emit(process.pid, "state", state=process.state.value, why=process.waiting)
 
     def _set_timer(self, process: Process) -> None:
         assert process.wake is not None
@@ -297,6 +295,15 @@ class Machine:
         self.make_ready(process)
         await self.store.commit()
 
+    async def renice(self, pid: int, nice: int) -> None:
+        """Changes what share of the model a process's tree gets."""
+        if not -20 <= nice <= 19:
+            raise KernelError(f"nice must be from -20 to 19, not {nice}.")
+        process = self.table.get(pid)
+        process.nice = nice
+        self.store.save(process)
+        await self.store.commit()
+
     async def _cancel(self, pid: int) -> None:
         task = self._tasks.get(pid)
         if task is not None and task is not asyncio.current_task():
@@ -325,7 +332,7 @@ class Machine:
     ) -> int:
         """Asks a person, durably; the process is woken by the answer. Returns the question's id."""
         ask = self.asks.add(process.pid, call, kind, binding, question, detail)
-        self.journal.append(process.pid, "ask", ask=ask.id, kind=kind, call=call)
+        self.journal.append(process.pid, "ask", ask=ask.id, about=kind, call=call)
         self.events.emit(
             process.pid, "ask", ask=ask.id, about=kind, question=question, detail=dict(detail)
         )
@@ -413,7 +420,7 @@ class Machine:
         await self.close()
 
     async def close(self) -> None:
-        """Breaks off thoughts, lets effects under way end, commits, closes devices and the store."""
+        """Breaks off thoughts, lets effects end, commits, and closes devices and store."""
         self._closing = True
         self._control.stop()
         self._watching.cancel()

@@ -2,7 +2,7 @@
 
 A process's page table says which pages it has and which of them are resident. Appending makes room
 first, so no request is ever longer than the model's window. Eviction needs no model: the oldest
-groups that are not pinned become stubs, one line for each run of them, and the originals stay in the
+groups that are not pinned become stubs, one line for each run of them; the originals stay in the
 store for ever, byte for byte. It is done rarely and in bulk, down to half of the window, so that
 between two evictions every request begins with the one before it and caches stay warm. `recall` is
 the page fault: by handle, or by words.
@@ -11,7 +11,7 @@ the page fault: by handle, or by words.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pydantic_core import from_json
 
@@ -45,7 +45,8 @@ class Offer(tuple[Tool, ...]):
 
     tokens: dict[str, int]  # by the model's name
 
-    def __new__(cls, tools: Iterable[Tool]) -> "Offer":
+    def __new__(cls, tools: Iterable[Tool]) -> Self:
+        """An offer whose tokens are not counted yet."""
         offer = super().__new__(cls, tools)
         offer.tokens = {}
         return offer

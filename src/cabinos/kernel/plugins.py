@@ -1,7 +1,7 @@
 """Devices and tools that are installed: found by entry point, opened with their part of the config.
 
 A package offers a driver in the group `cabinos.drivers` (a function from its configuration to a
-`Driver`, or to None where there is nothing to drive), or a single tool in the group `cabinos.tools`.
+`Driver`, or to None where there is nothing to drive), or a tool in the group `cabinos.tools`.
 Cabin's own drivers come the same way.
 """
 

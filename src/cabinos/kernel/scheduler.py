@@ -3,8 +3,8 @@
 A model serves `slots` thoughts at once. Whoever must wait stands in a heap ordered by a policy.
 The default policy is the virtual token counter (Sheng et al. 2024, "Fairness in Serving Large
 Language Models", arXiv:2401.00588): each process tree has a counter of the tokens it was served,
-divided by its weight, and the smallest goes first; a tree that comes back from idleness is lifted to
-the counter of who was picked last, so nobody saves up. Processes a person waits for stand
+divided by its weight, and the smallest goes first; a tree back from idleness is lifted to the
+counter of who was picked last, so nobody saves up. Processes a person waits for stand
 before all others.
 
 A long decode on a local model is cut into quanta. When one is spent and somebody who would go first
@@ -39,6 +39,7 @@ class Waiting:
 
 
 Key = tuple[float, ...]
+# A key may only grow while its owner waits: `pick` relies on it.
 Policy = Callable[["ModelQueue", Waiting], Key]
 
 
@@ -47,17 +48,16 @@ def fair(queue: "ModelQueue", waiting: Waiting) -> Key:
     return (not waiting.interactive, queue.served[waiting.root], waiting.arrival)
 
 
-def first_come(queue: "ModelQueue", waiting: Waiting) -> Key:
+def first_come(_queue: "ModelQueue", waiting: Waiting) -> Key:
     """Who came first, whoever it is."""
     return (waiting.arrival,)
 
 
-def priority(queue: "ModelQueue", waiting: Waiting) -> Key:
+def priority(_queue: "ModelQueue", waiting: Waiting) -> Key:
     """Interactive first, then the least nice, then who came first: batch work may starve."""
     return (not waiting.interactive, waiting.nice, waiting.arrival)
 
 
-# A key may only grow while its owner waits: `pick` relies on it.
 POLICIES: dict[str, Policy] = {"fair": fair, "fifo": first_come, "priority": priority}
 
 
@@ -165,8 +165,8 @@ class ModelQueue:
 def _first(queue: ModelQueue) -> Waiting | None:
     """Who would be picked; None if nobody waits.
 
-    Keys in the heap may be older than the counters. Since keys only grow, the true first is found by
-    putting what is on top back with its present key until it stays there.
+    Keys in the heap may be older than the counters. Since keys only grow, the true first is found
+    by putting what is on top back with its present key until it stays there.
     """
     ready = queue._ready
     while ready:

@@ -1,8 +1,8 @@
 """The syscalls: one line each in the table at the end, and its function above.
 
-A handler takes the kernel, the process, the id of the call and its record. It returns an Outcome, or
-Blocked; a blocked call is asked again whenever the process is woken, so what must happen once is
-noted in the record. Errors of the caller are raised as KernelError and become the call's result.
+A handler takes the kernel, the process, the id of the call and its record. It returns an Outcome,
+or Blocked; a blocked call is asked again whenever the process is woken, so what must happen once
+is noted in the record. Errors of the caller are raised as KernelError and become the call's result.
 """
 
 import time
@@ -192,7 +192,7 @@ async def sys_ask(kernel: "Machine", p: Process, call: str, record: Record) -> O
 
 
 async def sys_sleep(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
-    """Until a moment (`until`, seconds since 1970) or for some `seconds`; a restart changes nothing."""
+    """Until a moment (`until`, seconds since 1970) or for some `seconds`, whatever restarts."""
     if "wake" not in record:
         a = record["a"]
         moment = a.get("until")
@@ -260,7 +260,7 @@ SYSCALLS: dict[str, Entry] = {
     "recall": Entry(
         sys_recall,
         ("query",),
-        "Bring back what was swapped out of this conversation: by the handle of a page, or by words.",
+        "Bring back what was swapped out of this conversation, by a page's handle or by words.",
         {"handle": TEXT, "query": TEXT, "offset": INT},
     ),
     "pin": Entry(sys_pin, ("handle",)),
@@ -277,10 +277,16 @@ SYSCALLS: dict[str, Entry] = {
     "send": Entry(sys_send, ("text", "pid")),
     "recv": Entry(sys_recv),
     "ask": Entry(
-        sys_ask, ("question",), "Ask the person a question and wait for the answer.", {"question": TEXT}
+        sys_ask,
+        ("question",),
+        "Ask the person a question and wait for the answer.",
+        {"question": TEXT},
     ),
     "sleep": Entry(
-        sys_sleep, ("seconds",), "Wait for some seconds; a restart does not matter.", {"seconds": NUMBER}
+        sys_sleep,
+        ("seconds",),
+        "Wait for some seconds; a restart does not matter.",
+        {"seconds": NUMBER},
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The process table: rows in the store, and in memory those that run or have a descendant that does."""
+"""The process table: rows in the store; in memory those that run, and their ancestors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,7 +79,9 @@ class ProcessTable:
 
     def children(self, pid: int) -> list[Process]:
         """Children, those not yet committed included."""
-        found = {row[0] for row in self._store.rows("SELECT pid FROM process WHERE parent = ?", (pid,))}
+        found = {
+            row[0] for row in self._store.rows("SELECT pid FROM process WHERE parent = ?", (pid,))
+        }
         found |= {p.pid for p in list(self._loaded.values()) if p.parent == pid}
         return [self.get(child) for child in sorted(found)]
 

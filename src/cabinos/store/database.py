@@ -10,7 +10,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.resources import files
@@ -34,6 +34,7 @@ LINGER = 0.005  # seconds that staged rows wait for company if nobody awaits the
 BUSY_TIMEOUT = 5.0  # seconds to wait for another program that writes at this moment
 
 T = TypeVar("T")
+Parameters = Sequence[Any] | Mapping[str, Any]
 Statement = tuple[str, Sequence[Any]]
 
 
@@ -79,7 +80,7 @@ class Store:
         path = Path(path)
         if read_only:
             if not path.is_file():
-                raise StoreError(f"{path}: there is no store yet. `cabin \"…\"` makes one.")
+                raise StoreError(f'{path}: there is no store yet. `cabin "…"` makes one.')
             return cls(path, _connect(path, "ro", synchronous), None)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,8 +181,8 @@ class Store:
 
     def _fail(self, error: Exception, waiters: Iterable[asyncio.Future[None]]) -> None:
         self._failure = StoreFailed(
-            f"{self.path}: a commit failed ({error}), so the kernel stops. The file holds the state "
-            f"of the last good commit: make room or mend the disk, then start again."
+            f"{self.path}: a commit failed ({error}), so the kernel stops. The file holds the "
+            f"state of the last good commit: make room or mend the disk, then start again."
         )
         for waiter in [*waiters, *self._waiters]:
             if not waiter.done():
@@ -201,7 +202,7 @@ class Store:
 
     # ---- reading ---------------------------------------------------------------------------------
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """A quick query of what is committed, on the caller's thread."""
         try:
             return self._reader.execute(sql, parameters).fetchall()
@@ -210,7 +211,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise StoreCorrupt(f"{self.path}: damaged: {error}. {_MENDING}") from error
 
-    async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    async def read(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """A query that sees everything staged before, on the store's own thread."""
         return await self.run(lambda db: db.execute(sql, parameters).fetchall())
 
@@ -291,7 +292,7 @@ def _connect(path: Path, mode: str, synchronous: str) -> sqlite3.Connection:
 
 
 def _bring_up_to_date(writer: sqlite3.Connection, path: Path) -> None:
-    """Makes the tables in an empty file, and takes an older file to today's version, all or none."""
+    """Makes the tables in an empty file; takes an older one to today's version, all or none."""
     version = writer.execute("PRAGMA user_version").fetchone()[0]
     tables = writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     identity = writer.execute("PRAGMA application_id").fetchone()[0]

@@ -38,6 +38,8 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
         last = store.rows("SELECT seq, chain FROM journal ORDER BY seq DESC LIMIT 1")
+        self._seq: int
+        self._chain: bytes
         self._seq, self._chain = last[0] if last else (0, GENESIS)
 
     def append(self, pid: int, kind: str, **body: Any) -> int:

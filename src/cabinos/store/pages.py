@@ -1,7 +1,6 @@
 """Pages: what was said, read or answered. Immutable, content-addressed, never deleted here."""
 
 import hashlib
-import json
 import re
 import sqlite3
 from collections import OrderedDict, deque
@@ -14,9 +13,7 @@ from cabinos.store.errors import StoreError
 
 __all__ = ["Hit", "Page", "Pages", "clean_text"]
 
-INSERT = (
-    "INSERT INTO page (id, hash, role, label, meta, tokens, text) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+INSERT = "INSERT INTO page (id, hash, role, label, meta, tokens, text) VALUES (?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "id, hash, role, label, meta, tokens, text"
 CACHE_BYTES = 32 << 20  # beyond which the least recently used pages are let go
 PAGE_OVERHEAD = 400  # bytes a cached page takes beside its text
@@ -25,7 +22,7 @@ HANDLE = 10  # hexadecimal digits of a hash that name a page to a model
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. `meta` is JSON: {"calls": […]} of an assistant, {"call": …, "name": …} of a tool."""
+    """One page. `meta` is JSON: {"calls": […]} of an assistant, {"call", "name"} of a result."""
 
     id: int
     hash: bytes
@@ -106,7 +103,9 @@ class Pages:
             return page
         row = self._store.rows(f"SELECT {COLUMNS} FROM page WHERE id = ?", (page_id,))
         if not row:
-            raise StoreError(f"{self._store.path}: page {page_id} is missing: the store is damaged.")
+            raise StoreError(
+                f"{self._store.path}: page {page_id} is missing: the store is damaged."
+            )
         return self._keep(Page(*row[0]))
 
     def _keep(self, page: Page) -> Page:

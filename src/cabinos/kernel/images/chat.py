@@ -2,8 +2,8 @@
 
     start → think → (call → think)* → answer → recv? → think → …
 
-A structured answer is checked against its JSON schema here; what does not fit goes back to the model
-with the error. Mail that arrived meanwhile is read before each thought and after each answer.
+A structured answer is checked against its JSON schema here; what does not fit goes back to the
+model with the error. Mail that came meanwhile is read before each thought and after each answer.
 """
 
 import json

@@ -1,7 +1,7 @@
 """A program: Python in the Monty interpreter, paused at every call it makes.
 
-Between two syscalls a program is bytes in its process's row, a few kilobytes; it can wait for days,
-through restarts, and be forked. The interpreter runs in worker processes of its own with limits on
+Between two syscalls a program is bytes in its process's row, a few kilobytes; it can wait for
+days, through restarts, and be forked. The interpreter runs in worker processes of its own with limits on
 time, memory and recursion; it has no file, no socket and no environment, only the syscalls and tools
 that its process may use, which it calls like functions:
 
@@ -59,8 +59,9 @@ class Code:
                     )
                 else:
                     program = base64.b64decode(state["program"])
-                    snapshot = await session.load_snapshot(program, print_callback=printed)
-                    snapshot = await snapshot.resume(_external(results["0"]))
+                    paused = await session.load_snapshot(program, print_callback=printed)
+                    assert isinstance(paused, monty.AsyncFunctionSnapshot)
+                    snapshot = await paused.resume(_external(results["0"]))
                 while True:
                     if isinstance(snapshot, monty.MontyComplete):
                         return _finished(state, printed.output, snapshot.output)
