@@ -7,7 +7,7 @@ The kernel knows no driver by name; it knows these shapes.
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from cabinos.kernel.errors import InvalidArguments
@@ -43,7 +43,7 @@ Integrity = Literal["trusted", "untrusted"]
 Outcome = Literal["happened", "did not happen", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """What a running tool may know of the process that called it."""
 
@@ -188,7 +188,7 @@ def _make_tool(
 # ---- Models --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ToolCall:
     """A call a model asked for. `arguments` is None if they were not JSON; `raw` has the text."""
 
@@ -198,7 +198,7 @@ class ToolCall:
     raw: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """One message of a request, in the roles every chat API knows."""
 
@@ -219,7 +219,7 @@ class Lease(Protocol):
         """Gives the slot up and returns when it is this process's turn again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ThinkRequest:
     """One thought asked of a model."""
 
@@ -235,7 +235,7 @@ class ThinkRequest:
     lease: Lease | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Thought:
     """A model's answer: text, calls, and what it cost."""
 

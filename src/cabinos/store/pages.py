@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cabinos.store.database import Store
 from cabinos.store.encode import to_json
@@ -20,8 +20,7 @@ PAGE_OVERHEAD = 400  # bytes a cached page takes beside its text
 HANDLE = 10  # hexadecimal digits of a hash that name a page to a model
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """One page. `meta` is JSON: {"calls": […]} of an assistant, {"call", "name"} of a result."""
 
     id: int
