@@ -147,10 +147,10 @@ class Store:
                 rows, self._rows = self._rows, {}
                 statements, self._statements = self._statements, []
                 waiters, self._waiters = self._waiters, []
-                statements += [row.row() for row in rows.values()]
                 try:
+                    statements += [row.row() for row in rows.values()]
                     await loop.run_in_executor(self._thread, self._transact, statements)
-                except (sqlite3.Error, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, waiters must hear of it
                     self._fail(error, waiters)
                     return
                 self.commits += 1
