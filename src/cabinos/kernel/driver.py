@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 from cabinos.kernel.errors import InvalidArguments
 
 if TYPE_CHECKING:
-    from cabinos.kernel.process import Capabilities
+    from cabinos.kernel.capability import Capabilities
     from cabinos.store.database import Store
 
 __all__ = [
