@@ -237,7 +237,8 @@ def test_a_pipe_put_in_place_of_a_file_does_not_block(
 def test_no_descriptor_is_left_open(house: House) -> None:
     (house.inside / "a/b").mkdir(parents=True)
     (house.inside / "a/b/x.txt").write_text("x")
-    before = len(os.listdir("/dev/fd"))
+    opened = Path("/dev/fd")
+    before = len(list(opened.iterdir()))
     for _ in range(20):
         house.call(READ, path="in/a/b/x.txt")
         house.call(FIND, pattern="x.*")
@@ -246,7 +247,7 @@ def test_no_descriptor_is_left_open(house: House) -> None:
         for path in ("in/a/missing", "in/a/b/x.txt/y", "in/a"):
             with pytest.raises(ToolError):
                 house.call(READ, path=path)
-    assert len(os.listdir("/dev/fd")) <= before + 3
+    assert len(list(opened.iterdir())) <= before + 3
 
 
 # ---- Reading -------------------------------------------------------------------------------------
@@ -367,7 +368,10 @@ def test_finding(house: House) -> None:
     assert find("x/*/?.txt", "in") == ["in/x/y/d.txt"]
 
 
-@given(st.lists(st.sampled_from("ab"), max_size=6), st.lists(st.sampled_from(["a", "*", "**"]), max_size=6))
+@given(
+    st.lists(st.sampled_from("ab"), max_size=6),
+    st.lists(st.sampled_from(["a", "*", "**"]), max_size=6),
+)
 def test_matching_agrees_with_its_definition(path: list[str], pattern: list[str]) -> None:
     def defined(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
         if not pattern:
@@ -383,7 +387,10 @@ def test_searching(house: House) -> None:
     (house.inside / "a.py").write_text("def f():\n    return 1\r\n# Return\n")
     (house.inside / "b.txt").write_bytes("return größe".encode("latin-1"))
     (house.inside / "c.bin").write_bytes(b"return\0")
-    assert house.call(SEARCH, query="return") == "in/a.py:2:     return 1\nin/b.txt:1: return gr\ufffd\ufffde"
+    assert (
+        house.call(SEARCH, query="return")
+        == "in/a.py:2:     return 1\nin/b.txt:1: return gr\ufffd\ufffde"
+    )
     assert house.call(SEARCH, query="RETURN", ignore_case=True, names="*.py") == (
         "in/a.py:2:     return 1\nin/a.py:3: # Return"
     )
@@ -447,9 +454,9 @@ def test_a_reader_sees_the_old_or_the_new_file(house: House) -> None:
 
 def test_what_may_only_be_read_is_not_written(house: House) -> None:
     (house.library / "x.txt").write_text("old")
-    for tool, given in ((WRITE, {"text": "n"}), (EDIT, {"old": "old", "new": "n"})):
+    for tool, more in ((WRITE, {"text": "n"}), (EDIT, {"old": "old", "new": "n"})):
         with pytest.raises(Denied, match="'library' may only be read"):
-            house.call(tool, path="library/x.txt", **given)
+            house.call(tool, path="library/x.txt", **more)
     with pytest.raises(Denied):
         house.call(WRITE, path="library/new/x.txt", text="n")
     assert [path.name for path in house.library.iterdir()] == ["x.txt"]
@@ -536,7 +543,9 @@ def test_editing_keeps_encoding_and_line_ends(house: House) -> None:
     assert target.read_text("utf-16") == "π"
 
 
-@given(st.text("ab", max_size=12), st.text("ab", min_size=1, max_size=3), st.text("abc", max_size=4))
+@given(
+    st.text("ab", max_size=12), st.text("ab", min_size=1, max_size=3), st.text("abc", max_size=4)
+)
 @example("aabb", "ab", "")
 def test_what_was_edited_is_not_changed_by_a_repeated_call(
     content: str, old: str, new: str

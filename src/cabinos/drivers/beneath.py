@@ -65,6 +65,15 @@ class Place:
         finally:
             os.close(folder)
 
+    def open_path(self) -> int:
+        """A descriptor of what is here, a file or a folder, that serves only to name it."""
+        with self._parent() as (parent, leaf), self._errors():
+            found = os.stat(leaf, dir_fd=parent, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
+                return self._step(parent, leaf, THROUGH)
+            self._require_file(found)
+            return os.open(leaf, READ, dir_fd=parent)
+
     def is_folder(self) -> bool:
         """Whether a folder is here. Raises ToolError if there is nothing."""
         with self._parent() as (parent, leaf), self._errors():
