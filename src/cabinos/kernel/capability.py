@@ -101,6 +101,10 @@ class Capabilities:
         default = inner[-1] if inner else parent.name
         return FileGrant(parent.root.joinpath(*inner), mode, name or default)
 
+    def with_files(self, grant: FileGrant) -> "Capabilities":
+        """The same with one more grant, which `grant` made of what is there."""
+        return replace(self, files=(*self.files, grant))
+
     def attenuate(self, other: "Capabilities") -> "Capabilities":
         """What a child gets that asks for `other`: never more than `self`.
 

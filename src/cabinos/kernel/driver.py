@@ -74,6 +74,7 @@ class Tool:
     payload: tuple[str, ...] = ()  # arguments that carry content there
     check: Callable[..., Awaitable[Outcome]] | None = None  # did a lost `raw` call happen?
     validate: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    needs: Literal["", "files", "web", "shell"] = ""  # offered only to who has such a capability
     pinned: str = ""  # hash of a foreign schema (MCP): a change asks again
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +113,7 @@ def tool(
     authority: Sequence[str] = (),
     payload: Sequence[str] = (),
     check: Callable[..., Awaitable[Outcome]] | None = None,
+    needs: Literal["", "files", "web", "shell"] = "",
     name: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]: ...
 def tool(
