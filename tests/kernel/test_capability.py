@@ -63,6 +63,16 @@ def test_a_child_gets_a_folder_inside_its_parents() -> None:
     assert child.locate("inbox/1.txt") == (inbox, ("1.txt",))
 
 
+def test_a_narrower_grant_is_not_a_wider_one() -> None:
+    held = Capabilities(files=(FileGrant(Path("/home/me/mail"), "r", "mail"),))
+    assert held.grant("mail/in").mode == "r"
+    for path, mode in (("mail/in", "rw"), ("other", "r"), ("mail/../x", "r"), ("/etc", "r")):
+        with pytest.raises(Denied):
+            held.grant(path, mode)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArguments):
+        held.grant("mail", "w")  # type: ignore[arg-type]
+
+
 def test_a_child_gets_no_other_folder_and_no_wider_mode() -> None:
     parent = Capabilities(files=(FileGrant(Path("/home/me/mail"), "r", "mail"),))
     for root, mode in (

@@ -5,11 +5,14 @@ saving does in between, and a month after 31 January is the last day of February
 are durations: they pass at the same rate always. Business days are Monday to Friday.
 """
 
+import os
 import re
 from calendar import monthrange
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -53,7 +56,7 @@ class Span:
 
 def driver(config: Mapping[str, Any]) -> Driver:
     """The clock device. `config`: zone (the user's time zone; default: the system's)."""
-    own = _zone(str(config["zone"])) if config.get("zone") else None
+    own = _zone(str(config["zone"])) if config.get("zone") else _system_zone()
 
     def now(zone: str) -> datetime:
         return datetime.now(UTC).astimezone(_zone(zone) if zone else own)
@@ -96,6 +99,18 @@ def _zone(name: str) -> ZoneInfo:
         ) from None
 
 
+def _system_zone() -> ZoneInfo | None:
+    """The zone by its name, with its past and future; None where only today's offset is known."""
+    name = os.environ.get("TZ", "").lstrip(":")
+    if not name:
+        with suppress(OSError):
+            name = str(Path("/etc/localtime").readlink()).partition("zoneinfo/")[2]
+    try:
+        return ZoneInfo(name) if name else None
+    except (KeyError, ValueError, OSError):
+        return None
+
+
 def shown(moment: date) -> str:
     """ISO 8601 and the weekday: `2026-11-24 (Tuesday)`."""
     return f"{moment.isoformat()} ({WEEKDAYS[moment.weekday()].capitalize()})"
@@ -121,8 +136,8 @@ def parse(text: str, now: datetime) -> date:
         return _relative(found, now)
     try:
         if len(words) <= 10:
-            return date.fromisoformat(words)
-        moment = datetime.fromisoformat(words)
+            return date.fromisoformat(words.upper())
+        moment = datetime.fromisoformat(words.upper())
     except ValueError:
         raise InvalidArguments(
             f"{text!r} is not understood; write it like 2026-11-24, 2026-11-24T10:30, "
@@ -166,8 +181,10 @@ def _add(start: date, span: Span) -> date:
 
 
 def _add_business_days(day: date, count: int) -> date:
-    """Whole weeks at once, then one day at a time. A weekend counts as the workday before it
-    when going on, and as the one after it when going back."""
+    """`count` days from Monday to Friday later: whole weeks at once, then one day at a time.
+
+    A weekend counts as the workday before it when going on, as the one after it when going back.
+    """
     step = 1 if count >= 0 else -1
     weeks, rest = divmod(abs(count), 5)
     if count:
@@ -188,50 +205,48 @@ def _exists(moment: datetime) -> datetime:
 def between(start: date, end: date) -> dict[str, Any]:
     """The length of the time from `start` to `end` in every way that people count it.
 
-    Two dates give whole days. If one is a time, a date stands for its midnight. `business_days` are
-    those after the start, up to and including the end.
+    Days are counted from date to date, whatever the time of day. If one end is a time, a date
+    stands for its midnight. `business_days` are those after the start, the end included.
     """
-    sign = 1 if _moment(start, end) <= _moment(end, start) else -1
+    seconds = int((_moment(end, start) - _moment(start, end)).total_seconds())
+    sign = 1 if seconds >= 0 else -1
     first, last = (start, end) if sign > 0 else (end, start)
     days = (_day(last) - _day(first)).days
     months = 12 * (_day(last).year - _day(first).year) + _day(last).month - _day(first).month
     while months and _add(_day(first), Span(months=months)) > _day(last):
         months -= 1
-    rest = (_day(last) - _day_of(first, months)).days
+    rest = (_day(last) - _add(_day(first), Span(months=months))).days
     answer: dict[str, Any] = {
         "days": sign * days,
         "weeks_and_days": [sign * (days // 7), sign * (days % 7)],
         "years_months_days": [sign * (months // 12), sign * (months % 12), sign * rest],
-        "business_days": sign * _business_days(_day(first), _day(last)),
+        "business_days": sign * _business_days(_day(start), days, sign),
     }
     if isinstance(start, datetime) or isinstance(end, datetime):
-        seconds = int((_moment(end, start) - _moment(start, end)).total_seconds())
         answer["hours"] = round(seconds / 3600, 4)
         answer["seconds"] = seconds
     return answer
 
 
-def _business_days(first: date, last: date) -> int:
-    """Days from Monday to Friday after `first`, up to `last`."""
-    weeks, rest = divmod((last - first).days, 7)
-    tail = (first + timedelta(days=7 * weeks + n) for n in range(1, rest + 1))
-    return 5 * weeks + sum(day.weekday() < 5 for day in tail)
+def _business_days(start: date, days: int, step: int) -> int:
+    """Days from Monday to Friday among the `days` that follow `start` (step 1) or precede it (-1).
+
+    So that counting them and adding them agree.
+    """
+    weeks, rest = divmod(days, 7)
+    return 5 * weeks + sum((start.weekday() + step * n) % 7 < 5 for n in range(1, rest + 1))
 
 
 def _day(moment: date) -> date:
     return moment.date() if isinstance(moment, datetime) else moment
 
 
-def _day_of(first: date, months: int) -> date:
-    return _day(_add(_day(first), Span(months=months)))
-
-
 def _moment(moment: date, other: date) -> datetime:
-    """A date as the midnight that begins it, in the zone of the other end if that is a time."""
-    if isinstance(moment, datetime):
-        return moment
-    zone: tzinfo | None = other.tzinfo if isinstance(other, datetime) else UTC
-    return datetime.combine(moment, time(), zone)
+    """In UTC. A date is the midnight that begins it, in the zone of the other end if it has one."""
+    if not isinstance(moment, datetime):
+        zone: tzinfo | None = other.tzinfo if isinstance(other, datetime) else UTC
+        moment = datetime.combine(moment, time(), zone)
+    return moment.astimezone(UTC)
 
 
 def _safely(compute: Callable[[], date]) -> date:

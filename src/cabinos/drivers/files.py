@@ -72,7 +72,7 @@ class _Extracted:
 def files_read_with(extracted: _Extracted) -> Tool:
     """The tool `files_read`, with its memory of documents."""
 
-    @tool(effect="pure")
+    @tool(effect="pure", needs="files")
     async def files_read(
         path: FilePath,
         offset: Annotated[
@@ -98,7 +98,7 @@ def files_read_with(extracted: _Extracted) -> Tool:
     return files_read
 
 
-@tool(effect="pure")
+@tool(effect="pure", needs="files")
 async def files_list(path: InFolder = "", *, context: Context) -> str:
     """Lists a folder; without a path, the folders there are."""
     if not path.strip("/"):
@@ -132,7 +132,7 @@ def _line(entry: Entry) -> str:
     return f"{name}  {entry.size:,} bytes  {modified}"
 
 
-@tool(effect="pure")
+@tool(effect="pure", needs="files")
 async def files_find(
     pattern: Annotated[
         str, Field(description="like *.csv (at any depth) or notes/**/2026-*.md (from the path)")
@@ -186,7 +186,7 @@ def matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return len(pattern) in reached
 
 
-@tool(effect="pure")
+@tool(effect="pure", needs="files")
 async def files_search(
     query: Annotated[str, Field(min_length=1, max_length=1_000, description="what to look for")],
     path: InFolder = "",
@@ -262,7 +262,7 @@ def _below(places: list[Place]) -> Iterator[tuple[Place, tuple[str, ...], int, E
 # ---- Writing -------------------------------------------------------------------------------------
 
 
-@tool(effect="local", label="trusted", authority=["path"], payload=["text"])
+@tool(effect="local", label="trusted", needs="files", authority=["path"], payload=["text"])
 async def files_write(
     path: FilePath,
     text: Annotated[str, Field(description="the whole new content")],
@@ -276,7 +276,7 @@ async def files_write(
     return f"{'Created' if created else 'Replaced'} {place.path}: {len(data):,} bytes."
 
 
-@tool(effect="local", label="trusted", authority=["path"], payload=["new"])
+@tool(effect="local", label="trusted", needs="files", authority=["path"], payload=["new"])
 async def files_edit(
     path: FilePath,
     old: Annotated[str, Field(min_length=1, description="a passage that occurs exactly once")],

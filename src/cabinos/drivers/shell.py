@@ -76,12 +76,12 @@ def driver(config: Mapping[str, Any]) -> Driver:
     fields = {k: int(config[k]) for k in ("memory", "file", "processes", "scratch") if k in config}
     sandbox = Sandbox(str(config.get("bwrap", "bwrap")), Limits(**fields))
 
-    @tool(effect="raw", authority=["command"])
+    @tool(effect="raw", authority=["command"], needs="shell")
     async def shell_run(command: Command, timeout: Timeout = 60, *, context: Context) -> str:
         """Runs a command. Granted folders are at /work/<folder>, where it starts. No network."""
         return await sandbox.run(command, timeout, _grants(context), writing=True)
 
-    @tool(effect="pure", authority=["command"])
+    @tool(effect="pure", authority=["command"], needs="shell")
     async def shell_read(command: Command, timeout: Timeout = 60, *, context: Context) -> str:
         """Runs a command that only looks: like shell_run, but every folder is read-only."""
         return await sandbox.run(command, timeout, _grants(context), writing=False)

@@ -106,23 +106,21 @@ TEMPERATURES = {
     "F": (F(5, 9), F("459.67") * F(5, 9)),
     "R": (F(5, 9), F(0)),
 }
-DECIMAL = {"k": 3, "M": 6, "G": 9, "T": 12, "P": 15}
-SMALL = {"m": -3, "u": -6, "µ": -6, "n": -9}
-BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50}
-
-for _unit in ("m", "g"):
-    _quantity = UNITS["length" if _unit == "m" else "mass"]
-    for _prefix, _power in {**DECIMAL, **SMALL, "c": -2, "d": -1}.items():
-        _quantity[_prefix + _unit] = F(10) ** _power
-for _prefix, _power in {"h": 2, "d": -1, "c": -2, **SMALL}.items():
-    UNITS["volume"][f"{_prefix}L"] = F(10) ** _power
-for _prefix, _power in SMALL.items():
-    UNITS["time"][f"{_prefix}s"] = F(10) ** _power
-for _unit, _bits in (("bit", F(1)), ("B", F(8))):
-    for _prefix, _power in DECIMAL.items():
-        UNITS["data"][_prefix + _unit] = _bits * 10**_power
-    for _prefix, _power in BINARY.items():
-        UNITS["data"][_prefix + _unit] = _bits * 2**_power
+DECIMAL = {"k": F(10**3), "M": F(10**6), "G": F(10**9), "T": F(10**12), "P": F(10**15)}
+SMALL = {"m": F(1, 10**3), "u": F(1, 10**6), "µ": F(1, 10**6), "n": F(1, 10**9)}
+COMMON = {"c": F(1, 100), "d": F(1, 10)}
+BINARY = {"Ki": F(2**10), "Mi": F(2**20), "Gi": F(2**30), "Ti": F(2**40), "Pi": F(2**50)}
+PREFIXED = (
+    ("length", "m", DECIMAL | COMMON | SMALL),
+    ("mass", "g", DECIMAL | COMMON | SMALL),
+    ("volume", "L", {"h": F(100)} | COMMON | SMALL),
+    ("time", "s", SMALL),
+    ("data", "bit", DECIMAL | BINARY),
+    ("data", "B", DECIMAL | BINARY),
+)
+for _quantity, _base, _prefixes in PREFIXED:
+    for _prefix, _factor in _prefixes.items():
+        UNITS[_quantity][_prefix + _base] = UNITS[_quantity][_base] * _factor
 
 NAMES = {
     "m": "meter metre",
