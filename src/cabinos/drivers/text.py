@@ -57,13 +57,16 @@ def detect(head: bytes) -> str | None:
     return None if b"\0" in head else "utf-8"
 
 
-def decode(data: bytes, name: str) -> tuple[str, str]:
-    """The text and the encoding. Raises ToolError, naming the file, if it is not text."""
+def decode(data: bytes, name: str, *, cut: bool = False) -> tuple[str, str]:
+    """The text and the encoding. Raises ToolError, naming the file, if it is not text.
+
+    `cut`: the data may end within a character, which is left out then.
+    """
     encoding = detect(data[:SNIFF])
     if encoding is None or (b"\0" in data and encoding == "utf-8"):
         raise _not_text(name)
     try:
-        return data.decode(encoding), encoding
+        return codecs.getincrementaldecoder(encoding)().decode(data, final=not cut), encoding
     except UnicodeDecodeError:
         if encoding != "utf-8":
             raise ToolError(f"{name}: begins like {encoding} but is not.") from None
