@@ -21,6 +21,7 @@ __all__ = [
     "Driver",
     "Effect",
     "Integrity",
+    "Labelled",
     "Lease",
     "Message",
     "Model",
@@ -51,6 +52,15 @@ class Context:
     key: str  # idempotency key: the same for every attempt at this very call
     capabilities: "Capabilities"
     store: "Store"
+    label: Integrity = "untrusted"  # of what the process has read so far
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A result whose integrity is known only when it is there, and not by what the tool declares."""
+
+    value: Any
+    label: Integrity
 
 
 @dataclass(frozen=True, slots=True)
