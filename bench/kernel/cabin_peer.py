@@ -4,14 +4,14 @@
 """
 
 import asyncio
-import gc
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import workload
 from cabinos.kernel.driver import ThinkRequest, Thought, Tool, ToolCall, tool
-from cabinos.kernel.kernel import Kernel
+from cabinos.kernel.kernel import Kernel, Spawn
 from workload import Meter, Workload
 
 
@@ -20,12 +20,12 @@ class Scripted:
 
     name = "stub"
     window = 1_000_000
-    slots = 1_000_000
     local = True
     price = (0.0, 0.0)
 
-    def __init__(self, load: Workload) -> None:
+    def __init__(self, load: Workload, slots: int = 1_000_000) -> None:
         self._load = load
+        self.slots = slots
 
     def count(self, text: str) -> int:
         return len(text) // 4 + 1
@@ -33,7 +33,7 @@ class Scripted:
     async def think(self, request: ThinkRequest) -> Thought:
         if self._load.latency:
             await asyncio.sleep(self._load.latency)
-        turn = len(request.messages) // 2 + 1
+        turn = 1 + sum(message.role == "assistant" for message in request.messages)
         said = workload.text("answer", request.pid, turn, self._load.answer)
         if workload.is_last(turn, self._load):
             return Thought(said)
@@ -52,15 +52,17 @@ def lookup(load: Workload) -> Tool:
     return found
 
 
-def opened(folder: Path, load: Workload) -> Kernel:
+def opened(folder: Path, load: Workload, slots: int = 1_000_000) -> Kernel:
     """A kernel on a fresh store at full durability, its default."""
     return Kernel.open(
-        folder / "state.db", drivers=[], models=[Scripted(load)], tools=[lookup(load)]
+        folder / "state.db", drivers=[], models=[Scripted(load, slots)], tools=[lookup(load)]
     )
 
 
-def request(process: int, load: Workload) -> str:
-    return workload.text("request", process, 0, load.request)
+def work(process: int, load: Workload) -> Spawn:
+    """What one process is given."""
+    request = workload.text("request", process, 0, load.request)
+    return Spawn(request=request, tools=[workload.TOOL], max_steps=load.turns)
 
 
 async def finish(process: Any, load: Workload) -> None:
@@ -76,7 +78,7 @@ async def _steps(folder: Path, load: Workload) -> dict[str, Any]:
     empty = workload.disk(folder / "state.db")
     async with opened(folder, load) as kernel:
         with Meter() as meter:
-            process = await kernel.spawn(request(1, load), model="stub", tools=[workload.TOOL])
+            [process] = await kernel.spawn_many([work(1, load)])
             await finish(process, load)
     size = workload.disk(folder / "state.db")
     return {**meter.figures, "steps": load.steps, "disk": size, "empty": empty}
@@ -85,11 +87,7 @@ async def _steps(folder: Path, load: Workload) -> dict[str, Any]:
 async def _crowd(folder: Path, load: Workload) -> dict[str, Any]:
     async with opened(folder, load) as kernel:
         with Meter() as meter:
-            crowd = await kernel.spawn_many(
-                [request(p, load) for p in range(load.processes)],
-                model="stub",
-                tools=[workload.TOOL],
-            )
+            crowd = await kernel.spawn_many([work(p, load) for p in range(load.processes)])
             await asyncio.gather(*(finish(process, load) for process in crowd))
     return {
         **meter.figures,
@@ -99,16 +97,15 @@ async def _crowd(folder: Path, load: Workload) -> dict[str, Any]:
 
 
 async def _spawn(folder: Path, load: Workload, *, batched: bool) -> dict[str, Any]:
-    """New processes on disk; stopped, so that making them is all that is measured."""
-    requests = [request(p, load) for p in range(load.processes)]
-    async with opened(folder, load) as kernel:
-        gc.collect()
+    """New processes on disk. The model has one slot and is busy, so that they wait for it."""
+    spawns = [work(p, load) for p in range(load.processes)]
+    async with opened(folder, replace(load, latency=3600), slots=1) as kernel:
         with Meter() as meter:
             if batched:
-                await kernel.spawn_many(requests, model="stub", start=False)
+                await kernel.spawn_many(spawns)
             else:
-                for text in requests:
-                    await kernel.spawn(text, model="stub", start=False)
+                for spawn in spawns:
+                    await kernel.spawn_many([spawn])
     return {
         **meter.figures,
         "steps": load.processes,
