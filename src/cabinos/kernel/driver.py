@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 from cabinos.kernel.errors import InvalidArguments
 
 if TYPE_CHECKING:
-    from cabinos.kernel.process import Capabilities
+    from cabinos.kernel.capability import Capabilities
     from cabinos.store.database import Store
 
 __all__ = [
@@ -57,8 +57,8 @@ class Context:
 class Tool:
     """One operation of a device: a schema, an effect class, and an async function.
 
-    `run(context, **arguments)` is called with arguments that fit `parameters`. Its result is text or
-    anything JSON can hold. It raises `ToolError` with a message for the model; whatever else it
+    `run(context, **arguments)` is called with arguments that fit `parameters`. Its result is text
+    or anything JSON can hold. It raises `ToolError` with a message for the model; whatever else it
     raises is reported as a failure of the tool, never as one of the kernel.
     """
 
@@ -74,6 +74,7 @@ class Tool:
     payload: tuple[str, ...] = ()  # arguments that carry content there
     check: Callable[..., Awaitable[Outcome]] | None = None  # did a lost `raw` call happen?
     validate: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    needs: Literal["", "files", "web", "shell"] = ""  # offered only to who has such a capability
     pinned: str = ""  # hash of a foreign schema (MCP): a change asks again
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +113,7 @@ def tool(
     authority: Sequence[str] = (),
     payload: Sequence[str] = (),
     check: Callable[..., Awaitable[Outcome]] | None = None,
+    needs: Literal["", "files", "web", "shell"] = "",
     name: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]: ...
 def tool(
@@ -188,7 +190,7 @@ def _make_tool(
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call a model asked for. `arguments` is None where they were not JSON; `raw` has the text."""
+    """A call a model asked for. `arguments` is None if they were not JSON; `raw` has the text."""
 
     id: str
     name: str
@@ -229,7 +231,7 @@ class ThinkRequest:
     schema: Mapping[str, Any] | None = None  # the answer must be JSON that fits this
     stop: Sequence[str] = ()
     pid: int = 0  # a hint for caches: requests of one process share their beginning
-    emit: Callable[[str], None] = field(default=lambda text: None)  # called with text as it comes
+    emit: Callable[[str], object] = len  # called with text as it comes; nobody listens by default
     lease: Lease | None = None
 
 

@@ -1,0 +1,182 @@
+"""Calls of tools: check, intent, effect, result.
+
+    arguments → policy → (a person) → commit the intent → act → the result, one commit
+
+A call whose intent is committed and whose result is not was under way when the machine died. What
+is done about it then depends on the tool's effect class alone:
+
+    pure, local   done again
+    keyed         done again with the same key
+    raw           never done again by itself: the tool's own check, or a person, decides
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cabinos.kernel.driver import Context, Tool
+from cabinos.kernel.errors import (
+    BudgetExceeded,
+    Denied,
+    InvalidArguments,
+    KernelError,
+    ModelError,
+    ToolError,
+)
+from cabinos.kernel.outcome import Blocked, Outcome, Record
+from cabinos.kernel.policy import check
+from cabinos.kernel.process import Process
+from cabinos.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from cabinos.kernel.machine import Machine
+
+__all__ = ["binding", "call_tool"]
+
+TIMEOUT = 600.0  # seconds a tool may take before the kernel gives it up
+FATAL = (BudgetExceeded, ModelError)  # end the process's work; every other error is a result
+
+
+def fault(point: str) -> None:
+    """Called at the four points where a crash matters: a test may put a crash in its place.
+
+    "before intent", "after intent", "after effect", "before result".
+    """
+
+
+def binding(pid: int, call: str, tool: str, arguments: Mapping[str, Any]) -> bytes:
+    """What an approval is bound to: SHA-256 of process, call, tool and arguments."""
+    text = json.dumps([pid, call, tool, arguments], sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()
+
+
+async def call_tool(
+    kernel: "Machine", process: Process, call: str, record: Record
+) -> Outcome | Blocked:
+    """One tool call, from its beginning or from wherever it was interrupted."""
+    tool = kernel.tools.get(record["n"])
+    if tool is None:
+        known = ", ".join(sorted(t.name for t in kernel.offered(process))) or "none"
+        raise Denied(f"there is no tool {record['n']!r}. There are: {known}.")
+    given = record["a"]
+    if given is None:
+        raise InvalidArguments(f"{tool.name}: the arguments were not a JSON object.")
+    arguments = tool.arguments(given)
+    verdict = check(process.capabilities, process.label, tool)
+    if verdict.action == "deny":
+        raise Denied(f"denied: {verdict.reason}.")
+    if verdict.action == "ask" and record.get("s") != "sent":
+        waits = _approval(kernel, process, call, record, tool, given, verdict.reason)
+        if waits is not None:
+            return waits
+    if record.get("s") == "sent" and tool.effect == "raw":
+        settled = await _in_doubt(kernel, process, call, record, tool, given)
+        if settled is not None:
+            return settled
+    return await _act(kernel, process, call, record, tool, arguments)
+
+
+async def _act(
+    kernel: "Machine",
+    process: Process,
+    call: str,
+    record: Record,
+    tool: Tool,
+    arguments: dict[str, Any],
+) -> Outcome:
+    key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
+    outside = tool.effect in ("keyed", "raw")
+    record["s"] = "sent"
+    if outside:
+        fault("before intent")
+        kernel.journal.append(
+            process.pid, "intent", call=call, tool=tool.name, key=key, arguments=record["a"]
+        )
+        kernel.store.save(process)
+        await kernel.store.commit()
+        fault("after intent")
+    kernel.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
+    context = Context(process.pid, key, process.capabilities, kernel.store)
+    try:
+        with kernel.acting(process.pid, outside, TIMEOUT):
+            value = await tool.run(context, **arguments)
+    except (ToolError, InvalidArguments, Denied) as error:
+        return Outcome(str(error), ok=False, label=tool.label)
+    except TimeoutError:
+        return Outcome(f"{tool.name} took longer than {TIMEOUT:g} s.", ok=False, label=tool.label)
+    except (KernelError, StoreError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a tool is anybody's code
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
+    if outside:
+        fault("after effect")
+    return Outcome(_plain(value), label=tool.label)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON holds it."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    return json.loads(json.dumps(value, default=str))
+
+
+def _approval(
+    kernel: "Machine",
+    process: Process,
+    call: str,
+    record: Record,
+    tool: Tool,
+    arguments: Mapping[str, Any],
+    reason: str,
+) -> Blocked | None:
+    """None if a person approved this very call; Denied is raised if one said no."""
+    bound = binding(process.pid, call, tool.name, arguments)
+    answer = record.get("answer")
+    if answer is not None:
+        if answer == "approved" and record.get("bound") == bound.hex():
+            del record["answer"]  # spent
+            return None
+        raise Denied("a person refused this call. Do not try it again; say what you need instead.")
+    if "ask" not in record:
+        question = f"Allow {tool.name}? Because {reason}."
+        detail = {"tool": tool.name, "arguments": arguments, "label": process.label}
+        record["bound"] = bound.hex()
+        record["ask"] = kernel.ask(process, call, "approval", bound, question, detail)
+    return Blocked(f"approval of {tool.name}")
+
+
+async def _in_doubt(
+    kernel: "Machine",
+    process: Process,
+    call: str,
+    record: Record,
+    tool: Tool,
+    arguments: Mapping[str, Any],
+) -> Outcome | Blocked | None:
+    """What is known of a raw call that was under way. None: it did not happen, do it now."""
+    answer = record.pop("answer", None)
+    if answer is None and tool.check is not None:
+        key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
+        context = Context(process.pid, key, process.capabilities, kernel.store)
+        try:
+            found = await tool.check(context, **tool.arguments(arguments))
+        except Exception:  # noqa: BLE001 - a check that fails has found nothing out
+            found = "unknown"
+        answer = {"happened": "happened", "did not happen": "again"}.get(found)
+    if answer is not None:
+        kernel.journal.append(process.pid, "resolved", call=call, answer=answer)
+    if answer == "again":
+        return None
+    if answer == "happened":
+        return Outcome("It was done before an interruption; its output is lost.", label=tool.label)
+    if answer == "failed":
+        return Outcome("It was interrupted and is not to be repeated.", ok=False)
+    if "doubt" not in record:
+        bound = binding(process.pid, call, tool.name, arguments)
+        question = f"{tool.name} was interrupted: nobody knows whether it happened."
+        detail = {"tool": tool.name, "arguments": arguments}
+        record["doubt"] = kernel.ask(process, call, "doubt", bound, question, detail)
+        kernel.journal.append(process.pid, "doubt", call=call, tool=tool.name)
+    return Blocked(f"{tool.name} may or may not have happened", doubt=True)

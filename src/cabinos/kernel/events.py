@@ -1,0 +1,94 @@
+"""Events: what people and programs see of a running process. Nobody's state depends on them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Event", "Events", "Kind"]
+
+# text      a piece of an answer as it comes          {"text"}
+# retry     forget the text of this answer: the model is asked again   {"reason"}
+# call      a tool is called                          {"id", "name", "arguments"}
+# result    and has answered                          {"id", "name", "text", "ok"}
+# ask       a person is asked                         {"ask", "kind", "question", "detail"}
+# fault     pages were evicted or recalled            {"action", "pages"}
+# state     blocked, stopped, in doubt or ready again {"state", "why"}
+# exit      it has ended                              {"status", "text"}
+Kind = Literal["text", "retry", "call", "result", "ask", "fault", "state", "exit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a process."""
+
+    pid: int
+    kind: Kind
+    data: dict[str, Any] = field(default_factory=dict)
+    answer: Callable[[int, str], Awaitable[Any]] | None = field(default=None, compare=False)
+
+    async def approve(self) -> None:
+        """Answers an `ask`: yes, this once, with these very arguments."""
+        await self.reply("approved")
+
+    async def deny(self) -> None:
+        """Answers an `ask`: no."""
+        await self.reply("denied")
+
+    async def reply(self, answer: str) -> None:
+        """Answers an `ask` in words. Raises KernelError if it has been answered."""
+        if self.answer is None:
+            raise TypeError(f"a {self.kind!r} event cannot be answered")
+        await self.answer(self.data["ask"], answer)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.data[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Events:
+    """Hands events to those who listen. One who does not read holds memory, never the kernel."""
+
+    def __init__(self) -> None:
+        self._listeners: defaultdict[int | None, set[asyncio.Queue[Event]]] = defaultdict(set)
+
+    def listens(self, pid: int) -> bool:
+        """Whether anybody would see an event of this process: if not, it need not be made."""
+        return bool(self._listeners) and (pid in self._listeners or None in self._listeners)
+
+    def emit(self, pid: int, kind: Kind, **data: Any) -> None:
+        """Tells all listeners of this process, and of all."""
+        if not self._listeners:
+            return
+        event = Event(pid, kind, data)
+        for key in (pid, None):
+            for queue in self._listeners.get(key, ()):
+                queue.put_nowait(event)
+
+    def subscribe(self, pid: int | None = None) -> "Subscription":
+        """A queue of the events of one process, or of all; leave the block to end it."""
+        return Subscription(self._listeners, pid)
+
+
+class Subscription:
+    """A listener, as a context manager: `with events.subscribe(pid) as queue`."""
+
+    def __init__(
+        self, listeners: defaultdict[int | None, set[asyncio.Queue[Event]]], pid: int | None
+    ) -> None:
+        self._listeners = listeners
+        self._pid = pid
+        self.queue: asyncio.Queue[Event] = asyncio.Queue()
+
+    def __enter__(self) -> asyncio.Queue[Event]:
+        self._listeners[self._pid].add(self.queue)
+        return self.queue
+
+    def __exit__(self, *_: object) -> None:
+        group = self._listeners[self._pid]
+        group.discard(self.queue)
+        if not group:
+            del self._listeners[self._pid]

@@ -1,0 +1,120 @@
+"""The agent loop: think, call what was asked for, think again, until there is an answer.
+
+    start → think → (call → think)* → answer → recv? → think → …
+
+A structured answer is checked against its JSON schema here; what does not fit goes back to the
+model with the error. Mail that came meanwhile is read before each thought and after each answer.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cabinos.kernel.image import Call, Exit, Result, Step, Syscall
+
+__all__ = ["Chat"]
+
+MAX_STEPS = 50  # thoughts in one turn, unless asked for otherwise
+MAX_RETRIES = 3  # of a structured answer that does not fit
+
+
+class Chat:
+    """State: `phase`, `steps` of this turn, and what `start` was given."""
+
+    @staticmethod
+    def start(
+        *,
+        schema: Mapping[str, Any] | None = None,
+        stay: bool = False,
+        max_steps: int = MAX_STEPS,
+        think: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The first state. `stay`: after an answer, wait for the next message instead of ending.
+
+        `think` holds options of every thought: `temperature`, `seed`, `max_tokens`.
+        """
+        state: dict[str, Any] = {"phase": "start"}
+        options = {"schema": schema, "stay": stay, "max_steps": max_steps, "think": think}
+        defaults = {"schema": None, "stay": False, "max_steps": MAX_STEPS, "think": None}
+        state.update({k: v for k, v in options.items() if v != defaults[k]})
+        return state
+
+    def resume(self, state: dict[str, Any], results: Mapping[str, Result] | None) -> Step:
+        """See `Image.resume`."""
+        phase = state["phase"]
+        if phase == "think":
+            assert results is not None
+            return _after_thought(state, results["0"])
+        if phase == "recv":
+            assert results is not None
+            if results["0"].value is None:
+                return {**state, "phase": "done"}, Exit(state.get("answer", ""))
+            return _think(_turn(state))
+        return _think(state)
+
+
+def _think(state: dict[str, Any], say: str = "") -> Step:
+    steps = state.get("steps", 0) + 1
+    if steps > state.get("max_steps", MAX_STEPS):
+        text = f"stopped after {steps - 1} thoughts without an answer."
+        return {**state, "phase": "done"}, Exit(text, ok=False)
+    options = dict(state.get("think") or {})
+    if schema := state.get("schema"):
+        options["schema"] = schema
+    if say:
+        options["say"] = say
+    return {**state, "phase": "think", "steps": steps}, Syscall.one("think", **options)
+
+
+def _turn(state: dict[str, Any]) -> dict[str, Any]:
+    """The state at the beginning of a turn."""
+    return {k: v for k, v in state.items() if k not in ("steps", "retries", "answer")}
+
+
+def _after_thought(state: dict[str, Any], result: Result) -> Step:
+    if not result.ok:
+        return {**state, "phase": "done"}, Exit(str(result.value), ok=False)
+    thought = result.value
+    if thought["calls"]:
+        calls = {
+            id_: Call(name, arguments if arguments is not None else None)
+            for id_, name, arguments, _raw in thought["calls"]
+        }
+        return {**state, "phase": "call"}, Syscall(calls, paged=True)
+    text = thought["text"]
+    if schema := state.get("schema"):
+        problem, value = _misfit(text, schema)
+        if problem:
+            retries = state.get("retries", 0) + 1
+            if retries > MAX_RETRIES:
+                return {**state, "phase": "done"}, Exit(
+                    f"no answer fits the schema after {MAX_RETRIES} retries: {problem}", ok=False
+                )
+            say = f"That does not fit: {problem} Answer again with JSON that fits the schema only."
+            return _think({**state, "retries": retries}, say)
+        if not state.get("stay"):
+            return {**state, "phase": "done"}, Exit(text, value=value)
+    state = {**state, "phase": "recv"}
+    if state.get("stay"):
+        return state, Syscall.one("recv")
+    return {**state, "answer": text}, Syscall.one("recv", wait=False)
+
+
+def _misfit(text: str, schema: Mapping[str, Any]) -> tuple[str, Any]:
+    """(what is wrong or "", the value) of a structured answer."""
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        return f"it is not JSON ({error}).", None
+    try:
+        validator = validator_for(schema)(schema)
+        errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.path)))
+    except SchemaError as error:
+        return f"the schema itself is not valid ({error.message}).", None
+    if not errors:
+        return "", value
+    where = "/".join(str(part) for part in errors[0].path) or "the answer"
+    return f"{where}: {errors[0].message}.", None

@@ -1,0 +1,513 @@
+"""The machine: runs processes until they block, and finds them again after a crash.
+
+A process is data (`process.py`); a task is made for it when it is ready and ends when it blocks.
+Between two awaits every process is consistent, so a commit may take place at any of them:
+
+    results → image.resume → next syscall (one row) → intent → act → outcome → results → …
+
+Nothing here knows a device, a provider or the web by name.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from cabinos.kernel.asks import Ask, Asks, Kind
+from cabinos.kernel.control import Control
+from cabinos.kernel.driver import Driver, Model, Tool
+from cabinos.kernel.errors import KernelError, ModelError
+from cabinos.kernel.events import Events
+from cabinos.kernel.image import Exit, Image
+from cabinos.kernel.images import IMAGES
+from cabinos.kernel.mail import Mail
+from cabinos.kernel.memory import Memory, Offer
+from cabinos.kernel.process import Process, State
+from cabinos.kernel.scheduler import POLICIES, ModelQueue
+from cabinos.kernel.settle import pending_calls, settle
+from cabinos.kernel.syscall import SYSCALLS, model_tools
+from cabinos.kernel.table import ProcessTable
+from cabinos.store.database import Store
+from cabinos.store.errors import StoreError
+from cabinos.store.journal import Journal
+from cabinos.store.pages import Page, Pages
+
+__all__ = ["Machine"]
+
+GRACE = 10.0  # seconds that effects under way are given when the kernel closes
+log = logging.getLogger("cabinos.kernel")
+
+
+class Machine:
+    """What `Kernel` is made of, without its public face. Belongs to one event loop."""
+
+    def __init__(self, store: Store, drivers: Sequence[Driver], policy: str, quantum: int) -> None:
+        self.store = store
+        self.pages = Pages(store)
+        self.journal = Journal(store)
+        self.events = Events()
+        self.memory = Memory(self.pages, self.events)
+        self.table = ProcessTable(store)
+        self.asks = Asks(store)
+        self.mail = Mail(store, self.pages)
+        self.drivers = list(drivers)
+        self.tools: dict[str, Tool] = {}
+        self.models: dict[str, Model] = {}
+        self.queues: dict[str, ModelQueue] = {}
+        self.images: dict[str, Image] = {name: make() for name, make in IMAGES.items()}
+        self._policy, self._quantum = POLICIES[policy], quantum
+        self._syscall_tools = model_tools()
+        self._offers: dict[tuple[object, ...], Offer] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._acting: Counter[int] = Counter()  # effects under way, by pid
+        self._woken: set[int] = set()  # while they ran
+        self._stopping: dict[int, str] = {}  # at the next syscall; why
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._exits: dict[int, asyncio.Event] = {}
+        self._control = Control(self)
+        self._watchdog = _Watchdog()
+        self._closing = False
+        for driver in drivers:
+            for tool in driver.tools:
+                self.add_tool(tool)
+            for model in driver.models:
+                self.add_model(model)
+
+    # ---- devices ---------------------------------------------------------------------------------
+
+    def add_tool(self, tool: Tool) -> None:
+        """Makes a tool known. Raises KernelError if its name is another one's, or a syscall's."""
+        if tool.name in SYSCALLS:
+            raise KernelError(f"a tool may not be called {tool.name!r}: that is a syscall.")
+        if self.tools.setdefault(tool.name, tool) is not tool:
+            raise KernelError(f"there are two tools called {tool.name!r}.")
+        self._offers.clear()
+
+    def add_model(self, model: Model) -> None:
+        """Makes a model known; the first one is the default."""
+        if model.name in self.models:
+            raise KernelError(f"there are two models called {model.name!r}.")
+        self.models[model.name] = model
+        self.queues[model.name] = ModelQueue(model.slots, self._policy, self._quantum)
+
+    def model(self, name: str) -> Model:
+        """The model; raises ModelError if it is not configured."""
+        model = self.models.get(name)
+        if model is None:
+            known = ", ".join(self.models) or "none; see `cabin doctor`"
+            raise ModelError(f"there is no model {name!r}. There are: {known}.")
+        return model
+
+    def offered(self, process: Process) -> Offer:
+        """The tools a model is shown for this process."""
+        c = process.capabilities
+        key = (c.tools, bool(c.files), bool(c.web), c.shell)
+        offer = self._offers.get(key)
+        if offer is None:
+            every = [*self.tools.values(), *self._syscall_tools.values()]
+            offer = Offer(
+                t for t in every if c.allows_tool(t.name) and (not t.needs or getattr(c, t.needs))
+            )
+            self._offers[key] = offer
+        return offer
+
+    def count(self, process: Process, text: str) -> int:
+        """Tokens of a text, as the process's model counts them."""
+        model = self.models.get(process.model)
+        return model.count(text) if model is not None else len(text) // 3 + 1
+
+    def room(self, process: Process) -> int:
+        """Tokens for pages in the process's window."""
+        model = self.model(process.model)
+        return self.memory.room(model, self.offered(process), model.window // 4)
+
+    # ---- the life of a process -------------------------------------------------------------------
+
+    def start(self, process: Process) -> None:
+        """Makes a task for a process that is ready."""
+        if process.pid not in self._tasks and not self._closing:
+            task = asyncio.get_running_loop().create_task(self._run(process))
+            self._tasks[process.pid] = task
+
+    async def _run(self, process: Process) -> None:
+        """Resumes the image again and again, until the process blocks, stops or exits."""
+        try:
+            while not self._closing:
+                results = None
+                if process.pending:
+                    results = await settle(self, process)
+                    if results is None:
+                        if process.pid in self._woken:
+                            self._woken.discard(process.pid)
+                            continue
+                        self._block(process)
+                        return
+                if process.pid in self._stopping:
+                    self._halt(process, self._stopping.pop(process.pid))
+                    return
+                step = self.images[process.image].resume(process.image_state, results)
+                process.image_state, action = step if isinstance(step, tuple) else await step
+                process.step += 1
+                if isinstance(action, Exit):
+                    self._exit(
+                        process, "done" if action.ok else "failed", action.text, action.value
+                    )
+                    return
+                process.pending = pending_calls(action)
+                self.store.save(process)
+        except StoreError as error:
+            self._fail(error)
+        except KernelError as error:
+            self._give_up(process, str(error))
+        except Exception as error:
+            log.exception("process %d", process.pid)
+            self._give_up(process, f"a fault in Cabin: {type(error).__name__}: {error}")
+        finally:
+            self._tasks.pop(process.pid, None)
+            self._woken.discard(process.pid)
+
+    def _block(self, process: Process) -> None:
+        waiting = [r for r in process.pending["calls"].values() if r.get("s") != "done"]
+        doubt = any("doubt" in r.get("inner", r) and r["s"] == "sent" for r in waiting)
+        process.state = State.IN_DOUBT if doubt else State.BLOCKED
+        process.waiting = ", ".join(r["why"] for r in waiting)
+        wakes = [r["wakes"] for r in waiting if r.get("wakes")]
+        process.wake = min(wakes, default=None)
+        self.store.save(process)
+        self.store.kick()
+        if process.wake is not None:
+            self._set_timer(process)
+        self.events.emit(process.pid, "state", state=process.state.value, why=process.waiting)
+
+    def _set_timer(self, process: Process) -> None:
+        assert process.wake is not None
+        delay = max(0.0, process.wake - time.time())
+        loop = asyncio.get_running_loop()
+        self._timers[process.pid] = loop.call_later(delay, self.wake, process.pid)
+
+    def wake(self, pid: int) -> None:
+        """Something that a process may wait for has happened: its calls are asked again."""
+        if pid in self._tasks:
+            self._woken.add(pid)
+            return
+        process = self.table.get(pid)
+        if process.state in (State.BLOCKED, State.IN_DOUBT):
+            self.make_ready(process)
+
+    def make_ready(self, process: Process) -> None:
+        """Sets a blocked or stopped process going."""
+        if timer := self._timers.pop(process.pid, None):
+            timer.cancel()
+        process.state, process.waiting, process.wake = State.READY, None, None
+        self.store.save(process)
+        self.start(process)
+
+    def _halt(self, process: Process, why: str) -> None:
+        """Stops a process that has no task, or whose task is about to end."""
+        process.state, process.waiting, process.wake = State.STOPPED, why, None
+        if timer := self._timers.pop(process.pid, None):
+            timer.cancel()
+        self.journal.append(process.pid, "stop", why=why)
+        self.store.save(process)
+        self.store.kick()
+        self.events.emit(process.pid, "state", state="stopped", why=why)
+
+    def _give_up(self, process: Process, why: str) -> None:
+        """A process cannot go on: a child fails, so that its parent hears of it; a root stops."""
+        if process.parent is not None:
+            self._exit(process, "failed", why, None)
+        else:
+            self._halt(process, why)
+
+    def _fail(self, error: StoreError) -> None:
+        """The store takes nothing any more: whoever waits for a process is told."""
+        log.critical("%s", error)
+        for exited in self._exits.values():
+            exited.set()
+
+    def _exit(self, process: Process, code: str, text: str, value: Any) -> None:
+        status: dict[str, Any] = {"code": code}
+        if value is not None:
+            status["value"] = value
+        if process.result is None or self.pages.get(process.result).text != text:
+            page = self.pages.put("assistant", text, tokens=0, label=process.label)
+            process.result = page.id
+        process.state, process.waiting, process.wake = State.EXITED, None, None
+        process.ended, process.status, process.pending = time.time(), status, {}
+        self._stopping.pop(process.pid, None)
+        if timer := self._timers.pop(process.pid, None):
+            timer.cancel()
+        self.asks.withdraw(process.pid)
+        self.journal.append(process.pid, "exit", page=process.result, **status)
+        self.store.save(process)
+        self.store.kick()
+        self.events.emit(process.pid, "exit", status=code, text=text, value=value)
+        if exited := self._exits.pop(process.pid, None):
+            exited.set()
+        if process.parent is not None:
+            self.wake(process.parent)
+
+    def answer_of(self, process: Process) -> tuple[Any, bool]:
+        """What an exited process answered, and whether it did what it should."""
+        status = process.status or {}
+        value = status.get("value")
+        if value is None and process.result is not None:
+            value = self.pages.get(process.result).text
+        return value, status.get("code") == "done"
+
+    # ---- signals ---------------------------------------------------------------------------------
+
+    async def kill(self, pid: int, *, tree: bool = True) -> None:
+        """Ends a process now, and with `tree` its descendants. Effects under way may still happen.
+
+        Raises NoSuchProcess.
+        """
+        process = self.table.get(pid)
+        victims = [process, *(self.table.descendants(pid) if tree else [])]
+        for victim in victims:
+            await self._cancel(victim.pid)
+            if victim.state != State.EXITED:
+                self._exit(victim, "killed", "killed.", None)
+        await self.store.commit()
+
+    async def stop(self, pid: int, why: str = "by a person") -> None:
+        """Stops a process: a thought is broken off, an effect under way is finished first."""
+        process = self.table.get(pid)
+        if process.state in (State.EXITED, State.STOPPED):
+            return
+        if self._acting[pid]:
+            self._stopping[pid] = why
+            return
+        await self._cancel(pid)
+        if process.state not in (State.EXITED, State.STOPPED):
+            self._halt(process, why)
+        await self.store.commit()
+
+    async def cont(self, pid: int) -> None:
+        """Lets a stopped process go on where it was. Raises KernelError if it is not stopped."""
+        process = self.table.get(pid)
+        self._stopping.pop(pid, None)
+        if process.state != State.STOPPED:
+            raise KernelError(f"process {pid} is not stopped but {process.state}.")
+        self.journal.append(pid, "cont")
+        self.make_ready(process)
+        await self.store.commit()
+
+    async def renice(self, pid: int, nice: int) -> None:
+        """Changes what share of the model a process's tree gets."""
+        if not -20 <= nice <= 19:
+            raise KernelError(f"nice must be from -20 to 19, not {nice}.")
+        process = self.table.get(pid)
+        process.nice = nice
+        self.store.save(process)
+        await self.store.commit()
+
+    async def _cancel(self, pid: int) -> None:
+        task = self._tasks.get(pid)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            await asyncio.wait([task])
+
+    # ---- what syscalls are made of ---------------------------------------------------------------
+
+    def acting(self, pid: int, outside: bool, seconds: float) -> "_Acting":
+        """A block in which a tool runs: at most for some seconds, and a stop waits for its end."""
+        return _Acting(self._acting, self._watchdog, pid, outside, seconds)
+
+    def save_lineage(self, process: Process) -> None:
+        """Stages the rows of a process and its ancestors, whose accounts have changed."""
+        for relative in process.lineage():
+            self.store.save(relative)
+
+    def ask(
+        self,
+        process: Process,
+        call: str,
+        kind: Kind,
+        binding: bytes,
+        question: str,
+        detail: Mapping[str, Any],
+    ) -> int:
+        """Asks a person, durably; the process is woken by the answer. Returns the question's id."""
+        ask = self.asks.add(process.pid, call, kind, binding, question, detail)
+        self.journal.append(process.pid, "ask", ask=ask.id, about=kind, call=call)
+        self.events.emit(
+            process.pid, "ask", ask=ask.id, about=kind, question=question, detail=dict(detail)
+        )
+        return ask.id
+
+    async def answer(self, ask_id: int, answer: str) -> Ask:
+        """A person's answer. Raises KernelError if there is no such open question."""
+        ask = self.asks.answer(ask_id, answer)
+        process = self.table.get(ask.pid)
+        record = process.pending.get("calls", {}).get(ask.call)
+        if record is not None:
+            record.get("inner", record)["answer"] = answer
+        self.journal.append(ask.pid, "answer", ask=ask_id, answer=answer)
+        self.store.save(process)
+        self.wake(ask.pid)
+        await self.store.commit()
+        return ask
+
+    def post(self, pid: int, text: str, sender: Process | None = None) -> None:
+        """Sends a message to a process; it is read before the next thought.
+
+        Raises KernelError if the process has ended.
+        """
+        process = self.table.get(pid)
+        if process.state == State.EXITED:
+            raise KernelError(f"process {pid} has ended; fork it to go on from there.")
+        label = sender.label if sender is not None else "trusted"
+        page = self.pages.put("user", text, tokens=self.count(process, text), label=label)
+        self.mail.send(pid, None if sender is None else sender.pid, page)
+        self.journal.append(pid, "mail", page=page.id, sender=sender.pid if sender else None)
+        self.wake(pid)
+
+    def receive(self, process: Process) -> Page | None:
+        """The next message of a process; a chat's becomes part of its conversation."""
+        page = self.mail.take(process.pid)
+        if page is not None and process.image == "chat":
+            model, room = self.model(process.model), self.room(process)
+            self.memory.append(process, page, model, room)
+        return page
+
+    def take_mail(self, process: Process, model: Model, room: int) -> None:
+        """Reads all messages into a conversation."""
+        while self.mail.waits(process.pid):
+            page = self.mail.take(process.pid)
+            assert page is not None
+            self.memory.append(process, page, model, room)
+
+    # ---- beginning and end -----------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        try:
+            self.id = self._identity()
+            self._recover()
+            await self.store.commit()
+        except BaseException:
+            self.store.abandon()
+            raise
+        self._control.start()
+        self._watching = asyncio.get_running_loop().create_task(self._watchdog.run())
+        return self
+
+    def _identity(self) -> str:
+        """A random name of this store, so that idempotency keys of two stores never meet."""
+        found = self.store.rows("SELECT value FROM meta WHERE key = 'id'")
+        if found:
+            return str(found[0][0])
+        import secrets
+
+        name = secrets.token_hex(6)
+        self.store.write("INSERT INTO meta (key, value) VALUES ('id', ?)", (name,))
+        return name
+
+    def _recover(self) -> None:
+        """Sets everything going that was ready; what was reserved for lost thoughts is spent."""
+        for process in list(self.table.where("account LIKE '%reserved%'")):
+            if process.account.forget_reservations():
+                self.journal.append(process.pid, "lost")
+                self.store.save(process)
+        for process in list(self.table.where("state = 'ready'")):
+            self.start(process)
+        for process in list(self.table.where("state = 'blocked' AND wake IS NOT NULL")):
+            self._set_timer(process)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Breaks off thoughts, lets effects end, commits, and closes devices and store."""
+        self._closing = True
+        self._control.stop()
+        self._watching.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        tasks = dict(self._tasks)
+        for pid, task in tasks.items():
+            if not self._acting[pid]:
+                task.cancel()
+        if tasks:
+            _, late = await asyncio.wait(tasks.values(), timeout=GRACE)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        try:
+            if self.store.failure is None:
+                await self.store.commit()
+        finally:
+            for driver in self.drivers:
+                if driver.close is not None:
+                    await driver.close()
+            for image in self.images.values():
+                if close := getattr(image, "close", None):
+                    await close()
+            await self.store.close()
+
+    async def ended(self, pid: int) -> Process:
+        """Waits until a process has ended, and its end is on disk."""
+        process = self.table.get(pid)
+        while process.state != State.EXITED:
+            if self.store.failure is not None:
+                raise self.store.failure
+            await self._exits.setdefault(pid, asyncio.Event()).wait()
+        await self.store.commit()
+        return process
+
+
+class _Acting:
+    """A tool under way. Written out since a thousand of them run at once."""
+
+    __slots__ = ("_count", "_deadline", "_outside", "_pid", "_task", "_watchdog")
+
+    def __init__(
+        self,
+        count: Counter[int],
+        watchdog: "_Watchdog",
+        pid: int,
+        outside: bool,
+        seconds: float,
+    ) -> None:
+        self._count, self._watchdog = count, watchdog
+        self._pid, self._outside = pid, outside
+        self._deadline = time.monotonic() + seconds
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._watchdog.deadlines[task] = self._deadline
+        if self._outside:
+            self._count[self._pid] += 1
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        del self._watchdog.deadlines[self._task]
+        if self._outside:
+            self._count[self._pid] -= 1
+        if kind is asyncio.CancelledError and self._task in self._watchdog.bitten:
+            self._watchdog.bitten.discard(self._task)
+            self._task.uncancel()
+            raise TimeoutError
+
+
+class _Watchdog:
+    """Cancels what takes too long: one timer for all tools instead of one for each."""
+
+    PERIOD = 1.0  # seconds
+
+    def __init__(self) -> None:
+        self.deadlines: dict[asyncio.Task[Any], float] = {}
+        self.bitten: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(self.PERIOD)
+            now = time.monotonic()
+            for task, deadline in list(self.deadlines.items()):
+                if now > deadline and task not in self.bitten:
+                    self.bitten.add(task)
+                    task.cancel()

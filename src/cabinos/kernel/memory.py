@@ -1,0 +1,303 @@
+"""Virtual memory: the context window is RAM, pages are swapped out and recalled.
+
+A process's page table says which pages it has and which of them are resident. Appending makes room
+first, so no request is ever longer than the model's window. Eviction needs no model: the oldest
+groups that are not pinned become stubs, one line for each run of them; the originals stay in the
+store for ever, byte for byte. It is done rarely and in bulk, down to half of the window, so that
+between two evictions every request begins with the one before it and caches stay warm. `recall` is
+the page fault: by handle, or by words.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic_core import from_json
+
+from cabinos.kernel.driver import Message, Model, Tool, ToolCall
+from cabinos.kernel.errors import ContextOverflow, ToolError
+from cabinos.kernel.events import Events
+from cabinos.kernel.process import Process
+from cabinos.store.pages import Page, Pages
+
+__all__ = ["Memory", "Offer"]
+
+OVERHEAD = 8  # tokens a chat template puts around a message, rounded up
+NOTE_TOKENS = 120  # of the line that stands for a run of swapped-out pages
+LOW_WATER = 0.5  # eviction goes on until this share of the room is taken
+CLIP = 4  # a page takes at most 1/CLIP of the room; of a longer one an excerpt is shown
+HANDLES = 6  # handles named in the line for a run
+
+
+@dataclass(slots=True)
+class _Group:
+    """Pages that leave together: a message, or an assistant's calls with their results."""
+
+    first: int
+    last: int
+    tokens: int
+    movable: bool
+
+
+class Offer(tuple[Tool, ...]):
+    """The tools a process's model is shown, and how many tokens of a window they take."""
+
+    tokens: dict[str, int]  # by the model's name
+
+    def __new__(cls, tools: Iterable[Tool]) -> Self:
+        """An offer whose tokens are not counted yet."""
+        offer = super().__new__(cls, tools)
+        offer.tokens = {}
+        return offer
+
+
+class Memory:
+    """The windows of all processes."""
+
+    def __init__(self, pages: Pages, events: Events) -> None:
+        self.pages = pages
+        self._events = events
+
+    # ---- the size of things ----------------------------------------------------------------------
+
+    def room(self, model: Model, tools: Offer, answer: int) -> int:
+        """Tokens for pages: the window without the answer and the tools' descriptions."""
+        described = tools.tokens.get(model.name)
+        if described is None:
+            described = sum(
+                OVERHEAD + model.count(f"{t.name} {t.description} {json.dumps(dict(t.parameters))}")
+                for t in tools
+            )
+            tools.tokens[model.name] = described
+        room = model.window - answer - described
+        if room < model.window // CLIP:
+            raise ContextOverflow(
+                f"{len(tools)} tools take {described} tokens of {model.name}'s window of "
+                f"{model.window}: give the process fewer tools, or a model with a longer window."
+            )
+        return room
+
+    def resident(self, process: Process) -> int:
+        """Tokens of everything the process would be shown now."""
+        if process.resident_tokens < 0:
+            total, in_run = 0, False
+            for page_id, stub, _ in process.pages:
+                if not stub:
+                    total += self.pages.get(page_id).tokens + OVERHEAD
+                elif not in_run:
+                    total += NOTE_TOKENS
+                in_run = stub
+            process.resident_tokens = total
+        return process.resident_tokens
+
+    # ---- appending and eviction ------------------------------------------------------------------
+
+    def append(
+        self,
+        process: Process,
+        page: Page,
+        model: Model,
+        room: int,
+        *,
+        pinned: bool = False,
+        share: int = 1,
+    ) -> Page:
+        """Maps a page at the end and returns it, or the excerpt that is shown in its place.
+
+        Room is made before. `share` pages of one group arrive together, each with its part of it.
+        """
+        most = room // (CLIP * share)
+        if page.tokens + OVERHEAD > most:
+            page = self._excerpt(page, model, most - OVERHEAD)
+        tokens = page.tokens + OVERHEAD
+        if self.resident(process) + tokens > room:
+            self.evict(process, room, tokens)
+        process.pages.append(page.id, pinned=pinned)
+        process.resident_tokens += tokens
+        if process.messages is not None:
+            _add(process.messages, _message(page))
+        process.read(page.label)
+        return page
+
+    def evict(self, process: Process, room: int, need: int = 0) -> int:
+        """Swaps out the oldest groups until `need` fits and half of the room is free.
+
+        Returns how many pages went. Raises ContextOverflow if what is pinned leaves too little.
+        """
+        target = max(int(room * LOW_WATER) - need, 0)
+        groups = self._groups(process)
+        kept = self.resident(process)
+        gone = 0
+        for group in groups[:-1]:  # the newest is what the process is working on
+            if kept <= target:
+                break
+            if group.movable:
+                for index in range(group.first, group.last + 1):
+                    process.pages.evict(index)
+                    gone += 1
+                kept -= group.tokens
+        process.resident_tokens, process.messages = -1, None
+        if self.resident(process) + need > room:
+            raise ContextOverflow(
+                f"process {process.pid}: {self.resident(process)} tokens cannot be swapped out "
+                f"(pinned, or in use now), and {need} more do not fit the {room} there are."
+            )
+        if gone:
+            self._events.emit(process.pid, "fault", action="evict", pages=gone)
+        return gone
+
+    def _groups(self, process: Process) -> list[_Group]:
+        """The resident part of the table in groups, oldest first."""
+        groups: list[_Group] = []
+        open_calls = False
+        for index, (page_id, stub, pinned) in enumerate(process.pages):
+            if stub:
+                open_calls = False
+                continue
+            page = self.pages.get(page_id)
+            tokens = page.tokens + OVERHEAD
+            if page.role == "tool" and open_calls:
+                group = groups[-1]
+                group.last, group.tokens = index, group.tokens + tokens
+                group.movable = group.movable and not pinned
+            else:
+                groups.append(_Group(index, index, tokens, not pinned))
+                open_calls = page.role == "assistant"
+        return groups
+
+    def _excerpt(self, page: Page, model: Model, most: int) -> Page:
+        """A page with the beginning and the end of a long one, and how to read on."""
+        ratio = len(page.text) / max(1, page.tokens)  # characters a token, about
+        keep = int(max(0, most - 60) * ratio)
+        while True:
+            head, tail = keep * 3 // 4, keep // 4
+            hidden = len(page.text) - head - tail
+            note = (
+                f"\n[… {hidden} of {len(page.text)} characters are not shown: "
+                f"recall(handle={page.handle!r}, offset={head}) reads on …]\n"
+            )
+            text = page.text[:head] + note + (page.text[-tail:] if tail else "")
+            tokens = model.count(text)
+            if tokens <= most or keep == 0:
+                break
+            keep = keep * 3 // 4 if keep > 40 else 0
+        meta = json.loads(page.meta) if page.meta else {}
+        meta["original"] = page.id
+        return self.pages.put(page.role, text, tokens=tokens, label=page.label, meta=meta)
+
+    # ---- what the model sees ---------------------------------------------------------------------
+
+    def assemble(self, process: Process) -> list[Message]:
+        """The messages of a request: resident pages, and a line for each run of stubs."""
+        if process.messages is None:
+            messages: list[Message] = []
+            run: list[int] = []
+            for page_id, stub, _ in process.pages:
+                if stub:
+                    run.append(page_id)
+                    continue
+                if run:
+                    _add(messages, self._note(run))
+                    run = []
+                _add(messages, _message(self.pages.get(page_id)))
+            if run:
+                _add(messages, self._note(run))
+            process.messages = messages
+        return process.messages.copy()
+
+    def _note(self, run: list[int]) -> Message:
+        pages = [self.pages.get(page_id) for page_id in run[-HANDLES:]]
+        named = ", ".join(f"{page.handle} ({page.role})" for page in pages)
+        more = "the last are " if len(run) > HANDLES else ""
+        return Message(
+            "user",
+            f"[{len(run)} earlier messages are swapped out; {more}{named}. "
+            f"recall(handle=…) or recall(query=…) brings one back.]",
+        )
+
+    # ---- the page fault --------------------------------------------------------------------------
+
+    async def recall(
+        self,
+        process: Process,
+        room: int,
+        *,
+        handle: str = "",
+        query: str = "",
+        offset: int = 0,
+    ) -> tuple[str, str]:
+        """(text, label) of a page of this process by its handle, or of those that hold the words.
+
+        Only pages the process has seen are found. Raises ToolError if there is none.
+        """
+        seen = self._seen(process)
+        if handle:
+            page = next((p for p in map(self.pages.get, seen) if p.handle == handle), None)
+            if page is None:
+                raise ToolError(f"no page {handle!r} belongs to this process.")
+            found = [page]
+        elif query:
+            found = [hit.page for hit in await self.pages.search(query, seen)]
+            if not found:
+                raise ToolError(f"nothing in this process's memory holds {query!r}.")
+        else:
+            raise ToolError("recall needs a handle or a query.")
+        self._events.emit(process.pid, "fault", action="recall", pages=len(found))
+        label = "untrusted" if any(page.label == "untrusted" for page in found) else "trusted"
+        if handle:
+            return self._part(found[0], offset, room // CLIP), label
+        part = room // (CLIP * len(found))
+        texts = [f"[page {p.handle}, {p.role}]\n{self._part(p, 0, part)}" for p in found]
+        return "\n\n".join(texts), label
+
+    def _part(self, page: Page, offset: int, tokens: int) -> str:
+        """As much of a page from `offset` (in characters) as about `tokens` tokens hold."""
+        ratio = len(page.text) / max(1, page.tokens)
+        length = max(200, int(tokens * ratio * 0.8))
+        part = page.text[offset : offset + length]
+        end = offset + len(part)
+        if end < len(page.text):
+            part += f"\n[… recall(handle={page.handle!r}, offset={end}) reads on …]"
+        return part
+
+    def _seen(self, process: Process) -> set[int]:
+        """The pages of the table, and the originals of the excerpts among them."""
+        seen = process.pages.ids()
+        for page_id in list(seen):
+            meta = self.pages.get(page_id).meta
+            if meta and '"original"' in meta:
+                seen.add(json.loads(meta)["original"])
+        return seen
+
+    def find(self, process: Process, handle: str) -> Page:
+        """The page of this process with the handle; raises ToolError if there is none."""
+        for page_id in process.pages.ids():
+            page = self.pages.get(page_id)
+            if page.handle == handle:
+                return page
+        raise ToolError(f"no page {handle!r} belongs to this process.")
+
+
+def _message(page: Page) -> Message:
+    meta = from_json(page.meta) if page.meta else {}
+    return Message(
+        page.role,  # type: ignore[arg-type] # one of the four by construction
+        page.text,
+        tuple(ToolCall(*call) for call in meta.get("calls", ())),
+        meta.get("call", ""),
+        meta.get("name", ""),
+    )
+
+
+def _add(messages: list[Message], message: Message) -> None:
+    """Appends; neighbours from the user become one, since many templates insist on turns."""
+    if message.role == "user" and messages and messages[-1].role == "user":
+        messages[-1] = Message("user", f"{messages[-1].text}\n\n{message.text}")
+    else:
+        messages.append(message)
+
+
+def call_meta(calls: tuple[ToolCall, ...]) -> dict[str, Any]:
+    """What an assistant's page keeps of its calls."""
+    return {"calls": [[call.id, call.name, call.arguments, call.raw] for call in calls]}

@@ -1,0 +1,143 @@
+"""The pending calls of a process: made together, settled by id, each outcome kept as it comes."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cabinos.kernel import call as calls
+from cabinos.kernel.errors import InvalidArguments, KernelError
+from cabinos.kernel.image import Result, Syscall
+from cabinos.kernel.outcome import Blocked, Outcome, Record
+from cabinos.kernel.process import Process
+from cabinos.kernel.syscall import SYSCALLS
+
+if TYPE_CHECKING:
+    from cabinos.kernel.machine import Machine
+
+__all__ = ["pending_calls", "settle"]
+
+INLINE = 1000  # characters of a result that are kept in the row; a longer one becomes a page
+
+
+def pending_calls(syscall: Syscall) -> dict[str, Any]:
+    """Calls that are to be made, as they stand in the process's row."""
+    records = {id_: {"n": call.name, "a": call.arguments} for id_, call in syscall.calls.items()}
+    return {"calls": records, "paged": syscall.paged}
+
+
+async def settle(m: "Machine", process: Process) -> Mapping[str, Result] | None:
+    """Makes the calls that have not settled; None if some wait for something outside."""
+    records: dict[str, Record] = process.pending["calls"]
+    todo = [(call, record) for call, record in records.items() if record.get("s") != "done"]
+    values: dict[str, Any] = {}
+    if len(todo) == 1:
+        await _make(m, process, *todo[0], values)
+    elif todo:
+        running = [_make(m, process, call, record, values) for call, record in todo]
+        for error in await asyncio.gather(*running, return_exceptions=True):
+            if error is not None:
+                raise error
+    for _, record in todo:
+        if record["s"] != "done":
+            return None
+    if process.pending["paged"] and not process.pending.get("mapped"):
+        process.pending["mapped"] = True
+        model, room = m.model(process.model), m.room(process)
+        for record in records.values():
+            page = m.pages.get(record["r"]["page"])
+            m.memory.append(process, page, model, room, share=len(records))
+    return {
+        call: Result(values[call] if call in values else _value(m, record), record["r"]["ok"])
+        for call, record in records.items()
+    }
+
+
+async def _make(
+    m: "Machine", process: Process, call: str, record: Record, values: dict[str, Any]
+) -> None:
+    """One call to its outcome, or to what it waits for."""
+    name, offered_only = record["n"], process.pending["paged"]
+    entry = SYSCALLS.get(name)
+    try:
+        if record["a"] and "0" in record["a"]:
+            _name_arguments(m, record)
+        if entry is None or (offered_only and not entry.shown):
+            outcome = await calls.call_tool(m, process, call, record)
+        elif record["a"] is None:
+            raise InvalidArguments(f"{name}: the arguments were not a JSON object.")
+        elif offered_only and not process.capabilities.allows_tool(name):
+            raise InvalidArguments(f"{name} was not offered to this process.")
+        else:
+            outcome = await entry.run(m, process, call, record)
+    except calls.FATAL:
+        raise
+    except KernelError as error:
+        outcome = Outcome(str(error), ok=False)
+    except (TypeError, ValueError, KeyError) as error:  # of a syscall's arguments
+        if entry is None:
+            raise
+        outcome = Outcome(f"{name}: {error}", ok=False)
+    if isinstance(outcome, Blocked):
+        record["s"] = "sent" if outcome.doubt else "wait"
+        record["why"], record["wakes"] = outcome.why, outcome.wake
+        return
+    values[call] = outcome.value
+    _keep(m, process, call, record, outcome)
+
+
+def _name_arguments(m: "Machine", record: Record) -> None:
+    """Gives the positional arguments of a program's call ("0", "1", …) their names."""
+    if entry := SYSCALLS.get(record["n"]):
+        names: Sequence[str] = entry.takes
+    else:
+        tool = m.tools.get(record["n"])
+        names = tuple(tool.parameters.get("properties", ())) if tool else ()
+    count = sum(key.isdecimal() for key in record["a"])
+    if count > len(names):
+        raise InvalidArguments(f"{record['n']} takes at most {len(names)} arguments.")
+    record["a"] = {names[int(k)] if k.isdecimal() else k: v for k, v in record["a"].items()}
+
+
+def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Outcome) -> None:
+    """Stages an outcome: a page, a line of the journal, and the row."""
+    name, value = record["n"], outcome.value
+    kept: dict[str, Any] = {"ok": outcome.ok}
+    if outcome.page is not None:
+        kept["page"] = outcome.page
+    else:
+        is_text = isinstance(value, str)
+        text = value if is_text else json.dumps(value, ensure_ascii=False)
+        if process.pending["paged"] or len(text) > INLINE:
+            meta = {"call": call, "name": name}
+            if not is_text:
+                meta["json"] = "1"
+            tokens = m.count(process, text)
+            page = m.pages.put("tool", text, tokens=tokens, label=outcome.label, meta=meta)
+            kept["page"] = page.id
+        else:
+            kept["value"] = value
+        m.events.emit(process.pid, "result", id=call, name=name, text=text, ok=outcome.ok)
+    if cost := record.get("cost"):
+        kept["cost"] = cost
+    process.read(outcome.label)
+    if value is not None or name != "recv":  # that there is no mail is no news
+        m.journal.append(process.pid, name, call=call, **kept)
+    record["s"], record["r"] = "done", kept
+    m.store.save(process)
+    tool = m.tools.get(record.get("inner", record)["n"])
+    if tool is not None and tool.effect in ("keyed", "raw"):
+        calls.fault("before result")
+        m.store.kick()
+
+
+def _value(m: "Machine", record: Record) -> Any:
+    """The value of a call that settled before a restart."""
+    kept = record["r"]
+    if "page" not in kept:
+        return kept.get("value")
+    page = m.pages.get(kept["page"])
+    meta = json.loads(page.meta) if page.meta else {}
+    if record["n"] == "think":
+        return {"text": page.text, "calls": meta.get("calls", []), "finish": "stop"}
+    return json.loads(page.text) if meta.get("json") else page.text

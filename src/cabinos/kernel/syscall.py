@@ -1,0 +1,315 @@
+"""The syscalls: one line each in the table at the end, and its function above.
+
+A handler takes the kernel, the process, the id of the call and its record. It returns an Outcome,
+or Blocked; a blocked call is asked again whenever the process is woken, so what must happen once
+is noted in the record. Errors of the caller are raised as KernelError and become the call's result.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cabinos.kernel.births import fork_in_call, make_child
+from cabinos.kernel.call import call_tool
+from cabinos.kernel.driver import Tool
+from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
+from cabinos.kernel.outcome import Blocked, Outcome, Record
+from cabinos.kernel.process import Process, State
+from cabinos.kernel.think import think
+
+if TYPE_CHECKING:
+    from cabinos.kernel.machine import Machine
+
+__all__ = ["SYSCALLS", "Entry", "model_tools"]
+
+
+# ---- work ----------------------------------------------------------------------------------------
+
+
+async def sys_think(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    return await think(kernel, p, record)
+
+
+async def sys_call(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+    """A tool by name; what a program says where a model names the tool itself."""
+    name = _text(record, "name")
+    inner = record.setdefault("inner", {"n": name, "a": dict(record["a"].get("arguments") or {})})
+    if name in SYSCALLS:
+        raise InvalidArguments(f"call: {name} is a syscall, not a tool.")
+    return await call_tool(kernel, p, call, inner)
+
+
+async def sys_exec(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+    """Python in a child of its own, which may do what this process may."""
+    if "child" not in record:
+        child = make_child(
+            kernel, p, "code", source=_text(record, "code"), title=record["a"]["code"][:60]
+        )
+        record["child"] = child.pid
+    return _ended(kernel, kernel.table.get(record["child"]))
+
+
+# ---- files: the same four words for everything that has a name -----------------------------------
+
+
+def _mounted(verb: str) -> "Handler":
+    """`read`, `write` or `list` by the device the name belongs to."""
+
+    async def handler(
+        kernel: "Machine", p: Process, call: str, record: Record
+    ) -> Outcome | Blocked:
+        path = _text(record, "path")
+        device = "web" if path.startswith(("http://", "https://")) else "files"
+        if (device, verb) not in MOUNTS:
+            raise InvalidArguments(f"{verb}: {path!r} cannot be used that way.")
+        name, argument = MOUNTS[device, verb]
+        given = {k: v for k, v in record["a"].items() if k != "path"}
+        inner = record.setdefault("inner", {"n": name, "a": {argument: path, **given}})
+        return await call_tool(kernel, p, call, inner)
+
+    return handler
+
+
+MOUNTS = {
+    ("files", "read"): ("files_read", "path"),
+    ("files", "write"): ("files_write", "path"),
+    ("files", "list"): ("files_list", "path"),
+    ("web", "read"): ("web_fetch", "url"),
+}
+
+
+async def sys_open(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    """A narrower capability: a handle that can be read, or given to a child."""
+    number = len(p.capabilities.files)
+    grant = p.capabilities.grant(
+        _text(record, "path"), record["a"].get("mode") or "r", f"fd{number}"
+    )
+    p.capabilities = p.capabilities.with_files(grant)
+    return Outcome(grant.name)
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+async def sys_recall(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    a = record["a"]
+    text, label = await kernel.memory.recall(
+        p,
+        kernel.room(p),
+        handle=str(a.get("handle") or ""),
+        query=str(a.get("query") or ""),
+        offset=int(a.get("offset") or 0),
+    )
+    return Outcome(text, label=label)
+
+
+async def sys_pin(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    page = kernel.memory.find(p, _text(record, "handle"))
+    p.pages.pin(page.id, pinned=bool(record["a"].get("pinned", True)))
+    return Outcome("pinned" if record["a"].get("pinned", True) else "not pinned")
+
+
+async def sys_evict(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    gone = kernel.memory.evict(p, kernel.room(p))
+    return Outcome(f"{gone} pages swapped out")
+
+
+# ---- processes -----------------------------------------------------------------------------------
+
+
+async def sys_spawn(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    if "child" not in record:
+        a = record["a"]
+        child = make_child(
+            kernel,
+            p,
+            "code" if a.get("code") else "chat",
+            request=a.get("request") or "",
+            source=a.get("code") or "",
+            tools=a.get("tools"),
+            files=a.get("files"),
+        )
+        record["child"] = child.pid
+    return Outcome({"pid": record["child"]})
+
+
+async def sys_fork(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    """As in Unix: the parent gets the child's pid, the child 0."""
+    if "child" not in record:
+        record["child"] = fork_in_call(kernel, p, call).pid
+    return Outcome({"pid": record["child"]})
+
+
+async def sys_wait(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+    """For one child, or for all that are named."""
+    pids = record["a"].get("pids", record["a"].get("pid"))
+    pids = [int(pid) for pid in (pids if isinstance(pids, list) else [pids])]
+    children = [_relative(kernel, p, pid) for pid in pids]
+    if running := [child.pid for child in children if child.state != State.EXITED]:
+        return Blocked(f"process {', '.join(map(str, running))}")
+    ended = [_ended(kernel, child) for child in children]
+    outcomes = [o for o in ended if isinstance(o, Outcome)]
+    label = "untrusted" if any(o.label == "untrusted" for o in outcomes) else "trusted"
+    if len(outcomes) == 1:
+        return outcomes[0]
+    values = {str(pid): o.value for pid, o in zip(pids, outcomes, strict=True)}
+    return Outcome(values, ok=all(o.ok for o in outcomes), label=label)
+
+
+async def sys_kill(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    child = _relative(kernel, p, int(record["a"].get("pid") or 0))
+    await kernel.kill(child.pid)
+    return Outcome(f"process {child.pid} is gone")
+
+
+# ---- messages, people, time ----------------------------------------------------------------------
+
+
+async def sys_send(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    to = int(record["a"].get("pid") or p.parent or 0)
+    if to != p.parent:
+        _relative(kernel, p, to)
+    kernel.post(to, _text(record, "text"), sender=p)
+    return Outcome("sent")
+
+
+async def sys_recv(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+    """The next message; with `wait` false, None if there is none."""
+    mail = kernel.receive(p)
+    if mail is None:
+        return Outcome(None) if record["a"].get("wait") is False else Blocked("a message")
+    return Outcome(mail.text, label=mail.label)
+
+
+async def sys_ask(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+    """A question to the person, answered in words, whenever."""
+    if "answer" in record:
+        return Outcome(record["answer"])
+    if "ask" not in record:
+        record["ask"] = kernel.ask(p, call, "question", b"", _text(record, "question"), {})
+    return Blocked("an answer")
+
+
+async def sys_sleep(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+    """Until a moment (`until`, seconds since 1970) or for some `seconds`, whatever restarts."""
+    if "wake" not in record:
+        a = record["a"]
+        moment = a.get("until")
+        record["wake"] = float(moment) if moment else time.time() + float(a.get("seconds") or 0)
+    if time.time() >= record["wake"]:
+        return Outcome("awake")
+    return Blocked("the clock", wake=record["wake"])
+
+
+# ---- help for the above --------------------------------------------------------------------------
+
+
+def _text(record: Record, name: str) -> str:
+    value = (record["a"] or {}).get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidArguments(f"{record['n']}: {name} must be a text that is not empty.")
+    return value
+
+
+def _relative(kernel: "Machine", p: Process, pid: int) -> Process:
+    """A descendant; raises Denied for any other process."""
+    process = kernel.table.get(pid)
+    if pid != p.pid and p in process.lineage():
+        return process
+    raise Denied(f"process {pid} is not a child of process {p.pid}.")
+
+
+def _ended(kernel: "Machine", child: Process) -> Outcome | Blocked:
+    """What a child answered, or that it has not ended yet."""
+    if child.state != State.EXITED:
+        return Blocked(f"process {child.pid}")
+    value, ok = kernel.answer_of(child)
+    return Outcome(value, ok=ok, label=child.label)
+
+
+Handler = Callable[["Machine", Process, str, Record], Awaitable[Outcome | Blocked]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A syscall: its function, the names of its positional arguments, and how a model sees it."""
+
+    run: Handler
+    takes: tuple[str, ...] = ()
+    shown: str = ""  # a description; "" hides it from models
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+TEXT, INT, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+
+SYSCALLS: dict[str, Entry] = {
+    "think": Entry(sys_think, ("say",)),
+    "call": Entry(sys_call, ("name", "arguments")),
+    "exec": Entry(
+        sys_exec,
+        ("code",),
+        "Run Python and get the value of its last expression. Exact arithmetic, dates, text, JSON. "
+        "It can call the other tools as functions.",
+        {"code": TEXT},
+    ),
+    "open": Entry(sys_open, ("path", "mode")),
+    "read": Entry(_mounted("read"), ("path",)),
+    "write": Entry(_mounted("write"), ("path", "text")),
+    "list": Entry(_mounted("list"), ("path",)),
+    "recall": Entry(
+        sys_recall,
+        ("query",),
+        "Bring back what was swapped out of this conversation, by a page's handle or by words.",
+        {"handle": TEXT, "query": TEXT, "offset": INT},
+    ),
+    "pin": Entry(sys_pin, ("handle",)),
+    "evict": Entry(sys_evict),
+    "spawn": Entry(
+        sys_spawn,
+        ("request",),
+        "Start a helper process on a request of its own; it works while you go on.",
+        {"request": TEXT},
+    ),
+    "fork": Entry(sys_fork),
+    "wait": Entry(sys_wait, ("pid",), "Wait for a helper and get its answer.", {"pid": INT}),
+    "kill": Entry(sys_kill, ("pid",)),
+    "send": Entry(sys_send, ("text", "pid")),
+    "recv": Entry(sys_recv),
+    "ask": Entry(
+        sys_ask,
+        ("question",),
+        "Ask the person a question and wait for the answer.",
+        {"question": TEXT},
+    ),
+    "sleep": Entry(
+        sys_sleep,
+        ("seconds",),
+        "Wait for some seconds; a restart does not matter.",
+        {"seconds": NUMBER},
+    ),
+}
+
+
+async def _never(*_: Any, **__: Any) -> None:
+    raise ToolError("a syscall is served by the kernel")
+
+
+def model_tools() -> dict[str, Tool]:
+    """The syscalls that models may be offered, in the shape of tools."""
+    return {
+        name: Tool(
+            name,
+            entry.shown,
+            {
+                "type": "object",
+                "properties": dict(entry.properties),
+                "required": [] if name == "recall" else list(entry.properties),
+            },
+            _never,
+            effect="local",
+            label="trusted",
+        )
+        for name, entry in SYSCALLS.items()
+        if entry.shown
+    }

@@ -1,0 +1,319 @@
+"""The store: one SQLite file in WAL mode, one writer, group commit.
+
+Callers stage rows and go on; whoever needs them on disk awaits `commit()`. All that was staged by
+then goes into one transaction, on a thread of its own, so that a thousand processes share an fsync
+and one process alone pays for one. A commit that fails stops the store: nothing is taken that the
+disk does not have, and the kernel above starts no effect whose intent is not committed.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, Self, TypeVar
+
+from cabinos.store.errors import (
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreFailed,
+    StoreTooNew,
+)
+
+__all__ = ["Row", "Store"]
+
+APPLICATION_ID = 0x43414249  # "CABI", as file(1) may report it
+MIGRATIONS: tuple[str, ...] = ()  # MIGRATIONS[n - 1] takes a file of version n to version n + 1
+VERSION = 1 + len(MIGRATIONS)
+LINGER = 0.005  # seconds that staged rows wait for company if nobody awaits their commit
+BUSY_TIMEOUT = 5.0  # seconds to wait for another program that writes at this moment
+
+T = TypeVar("T")
+Parameters = Sequence[Any] | Mapping[str, Any]
+Statement = tuple[str, Sequence[Any]]
+
+
+class Row(Protocol):
+    """Something kept as one row that is rewritten whole."""
+
+    def row(self) -> Statement:
+        """The statement that writes its present state."""
+
+
+class Store:
+    """The open file. Belongs to one event loop; `Store.open` outside of it is fine."""
+
+    def __init__(self, path: Path, reader: sqlite3.Connection, lock: IO[str] | None) -> None:
+        self.path = path
+        self.read_only = lock is None
+        self._reader = reader
+        self._lock = lock
+        self._rows: dict[int, Row] = {}  # id(row): what changed since the last commit
+        self._statements: list[Statement] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._failure: StoreFailed | None = None
+        self._thread = ThreadPoolExecutor(1, "cabin-store")
+        self._writer: sqlite3.Connection | None = None
+        self.commits = 0
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        synchronous: Literal["full", "normal"] = "full",
+    ) -> Self:
+        """Opens or makes the file; `read_only` gives a view beside a running kernel.
+
+        `synchronous="full"` survives a loss of power, "normal" the death of any program. Raises
+        StoreBusy if another kernel has it, StoreCorrupt, StoreTooNew, or StoreError where the place
+        cannot be used.
+        """
+        path = Path(path)
+        if read_only:
+            if not path.is_file():
+                raise StoreError(f'{path}: there is no store yet. `cabin "…"` makes one.')
+            return cls(path, _connect(path, "ro", synchronous), None)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _take_lock(path)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be opened: {error.strerror}.") from error
+        try:
+            writer = _connect(path, "rwc", synchronous)
+            try:
+                _bring_up_to_date(writer, path)
+                store = cls(path, _connect(path, "ro", synchronous), lock)
+            except BaseException:
+                writer.close()
+                raise
+        except BaseException:
+            lock.close()
+            raise
+        store._writer = writer
+        return store
+
+    # ---- staging ---------------------------------------------------------------------------------
+
+    def write(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Stages a statement for the next commit. Raises StoreFailed after a commit has failed."""
+        self._require_writable()
+        self._statements.append((sql, parameters))
+        self._arm()
+
+    def save(self, row: Row) -> None:
+        """Stages the row as it will be when the next commit is made."""
+        self._require_writable()
+        self._rows[id(row)] = row
+        self._arm()
+
+    async def commit(self) -> None:
+        """Returns when everything staged before is on disk; raises StoreFailed if it cannot be."""
+        self._require_writable()
+        if not self._rows and not self._statements:
+            if self._flushing is not None:  # what was staged is on its way
+                await asyncio.shield(self._flushing)
+                self._require_writable()
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self.kick()
+        await waiter
+
+    def kick(self) -> None:
+        """Begins a commit now, for nobody to wait for."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._flushing is None and (self._rows or self._statements):
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    def _arm(self) -> None:
+        if self._timer is None and self._flushing is None:
+            self._timer = asyncio.get_running_loop().call_later(LINGER, self.kick)
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while (self._rows or self._statements) and self._failure is None:
+                rows, self._rows = self._rows, {}
+                statements, self._statements = self._statements, []
+                waiters, self._waiters = self._waiters, []
+                statements += [row.row() for row in rows.values()]
+                try:
+                    await loop.run_in_executor(self._thread, self._transact, statements)
+                except (sqlite3.Error, OSError) as error:
+                    self._fail(error, waiters)
+                    return
+                self.commits += 1
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(None)
+        finally:
+            self._flushing = None
+
+    def _transact(self, statements: Sequence[Statement]) -> None:
+        writer = self._writer
+        assert writer is not None
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            start = 0
+            while start < len(statements):  # neighbours with the same text go in one call
+                sql = statements[start][0]
+                end = start + 1
+                while end < len(statements) and statements[end][0] == sql:
+                    end += 1
+                writer.executemany(sql, [parameters for _, parameters in statements[start:end]])
+                start = end
+            writer.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                writer.execute("ROLLBACK")
+            raise
+
+    def _fail(self, error: Exception, waiters: Iterable[asyncio.Future[None]]) -> None:
+        self._failure = StoreFailed(
+            f"{self.path}: a commit failed ({error}), so the kernel stops. The file holds the "
+            f"state of the last good commit: make room or mend the disk, then start again."
+        )
+        for waiter in [*waiters, *self._waiters]:
+            if not waiter.done():
+                waiter.set_exception(self._failure)
+        self._waiters = []
+
+    def _require_writable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self.read_only:
+            raise StoreError(f"{self.path}: opened read-only.")
+
+    @property
+    def failure(self) -> StoreFailed | None:
+        """Why nothing can be staged any more, if a commit failed."""
+        return self._failure
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """A quick query of what is committed, on the caller's thread."""
+        try:
+            return self._reader.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self.path}: {error}.") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreCorrupt(f"{self.path}: damaged: {error}. {_MENDING}") from error
+
+    async def read(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """A query that sees everything staged before, on the store's own thread."""
+        return await self.run(lambda db: db.execute(sql, parameters).fetchall())
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `work` on the writing connection, outside a transaction, after what is staged."""
+        await self.commit()
+        assert self._writer is not None
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, work, self._writer)
+
+    def data_version(self) -> int:
+        """Changes whenever another connection, of any program, has committed."""
+        return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+
+    # ---- the end ---------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Commits what is staged and closes the file; idempotent."""
+        try:
+            if not self.read_only and self._failure is None and self._writer is not None:
+                await self.commit()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Closes the file without a commit, as a crash would."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._thread.shutdown(wait=True)
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+_MENDING = "Restore a copy, or move it away and Cabin starts with an empty one."
+
+
+def _take_lock(path: Path) -> IO[str]:
+    """An exclusive lock for as long as the returned file is open; it names its holder."""
+    lock = open(f"{path}.lock", "a+", encoding="utf-8")  # noqa: PTH123, SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "another program"
+        lock.close()
+        raise StoreBusy(
+            f"{path}: in use by {holder}. Use that one, or set CABIN_HOME to another folder."
+        ) from None
+    except BaseException:
+        lock.close()
+        raise
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()}")
+    lock.flush()
+    return lock
+
+
+def _connect(path: Path, mode: str, synchronous: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT, check_same_thread=False
+        )
+        if mode != "ro":
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{path}: cannot be opened: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreCorrupt(f"{path}: not a Cabin store, or damaged: {error}. {_MENDING}") from error
+    return connection
+
+
+def _bring_up_to_date(writer: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables in an empty file; takes an older one to today's version, all or none."""
+    version = writer.execute("PRAGMA user_version").fetchone()[0]
+    tables = writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    identity = writer.execute("PRAGMA application_id").fetchone()[0]
+    if tables and identity != APPLICATION_ID:
+        raise StoreCorrupt(f"{path}: an SQLite file, but not a Cabin store. {_MENDING}")
+    if version > VERSION:
+        raise StoreTooNew(
+            f"{path}: written by a newer Cabin (store version {version}, this one reads up to "
+            f"{VERSION}). Update cabinos."
+        )
+    if version == VERSION:
+        return
+    schema = files("cabinos.store").joinpath("schema.sql").read_text(encoding="utf-8")
+    steps = MIGRATIONS[version - 1 :] if version else (schema, *MIGRATIONS)
+    script = "\n".join(steps)
+    try:
+        writer.executescript(
+            f"BEGIN IMMEDIATE;\n{script}\nPRAGMA application_id = {APPLICATION_ID};\n"
+            f"PRAGMA user_version = {VERSION};\nCOMMIT;"
+        )
+    except sqlite3.Error as error:
+        with suppress(sqlite3.Error):
+            writer.execute("ROLLBACK")
+        raise StoreError(f"{path}: cannot be brought to version {VERSION}: {error}.") from error

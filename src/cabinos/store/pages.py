@@ -1,0 +1,167 @@
+"""Pages: what was said, read or answered. Immutable, content-addressed, never deleted here."""
+
+import hashlib
+import re
+import sqlite3
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Any
+
+from cabinos.store.database import Store
+from cabinos.store.encode import to_json
+from cabinos.store.errors import StoreError
+
+__all__ = ["Hit", "Page", "Pages", "clean_text"]
+
+INSERT = "INSERT INTO page (id, hash, role, label, meta, tokens, text) VALUES (?, ?, ?, ?, ?, ?, ?)"
+COLUMNS = "id, hash, role, label, meta, tokens, text"
+CACHE_BYTES = 32 << 20  # beyond which the least recently used pages are let go
+PAGE_OVERHEAD = 400  # bytes a cached page takes beside its text
+HANDLE = 10  # hexadecimal digits of a hash that name a page to a model
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page. `meta` is JSON: {"calls": […]} of an assistant, {"call", "name"} of a result."""
+
+    id: int
+    hash: bytes
+    role: str
+    label: str
+    meta: str | None
+    tokens: int
+    text: str
+
+    @property
+    def handle(self) -> str:
+        """The short name by which a model recalls it."""
+        return self.hash.hex()[:HANDLE]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A page found by words: the better, the higher the score."""
+
+    page: Page
+    score: float
+
+
+def clean_text(text: str) -> str:
+    """The text as UTF-8 can hold it: half surrogate pairs become U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+class Pages:
+    """Keeps each page once, and the most recently used ones at hand."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._last = int(store.rows("SELECT coalesce(max(id), 0) FROM page")[0][0])
+        self._by_id: OrderedDict[int, Page] = OrderedDict()
+        self._by_hash: dict[bytes, int] = {}
+        self._staged: dict[int, Page] = {}  # until they can be read from the file
+        self._staged_at: deque[tuple[int, Page]] = deque()  # with the commits there were then
+        self._bytes = 0
+
+    def put(
+        self,
+        role: str,
+        text: str,
+        *,
+        tokens: int,
+        label: str = "trusted",
+        meta: dict[str, Any] | None = None,
+    ) -> Page:
+        """The page with this content: the one there is, or a new one, staged."""
+        text = clean_text(text)
+        extra = to_json(meta) if meta else None
+        address = hashlib.sha256(f"{role} {label} {extra or ''}\n{text}".encode()).digest()
+        known = self._by_hash.get(address)
+        if known is not None:
+            return self.get(known)
+        row = self._store.rows(f"SELECT {COLUMNS} FROM page WHERE hash = ?", (address,))
+        if row:
+            return self._keep(Page(*row[0]))
+        self._last += 1
+        page = Page(self._last, address, role, label, extra, tokens, text)
+        self._store.write(INSERT, (page.id, address, role, label, extra, tokens, text))
+        self._forget_committed()
+        self._staged[page.id] = page
+        self._staged_at.append((self._store.commits, page))
+        return self._keep(page)
+
+    def get(self, page_id: int) -> Page:
+        """The page with this id. Raises StoreError if there is none."""
+        if page := self._by_id.get(page_id):
+            self._by_id.move_to_end(page_id)
+            return page
+        if page := self._staged.get(page_id):
+            return page
+        row = self._store.rows(f"SELECT {COLUMNS} FROM page WHERE id = ?", (page_id,))
+        if not row:
+            raise StoreError(
+                f"{self._store.path}: page {page_id} is missing: the store is damaged."
+            )
+        return self._keep(Page(*row[0]))
+
+    def _keep(self, page: Page) -> Page:
+        self._by_id[page.id] = page
+        self._by_hash[page.hash] = page.id
+        self._bytes += len(page.text) + PAGE_OVERHEAD
+        while self._bytes > CACHE_BYTES and len(self._by_id) > 1:
+            _, old = self._by_id.popitem(last=False)
+            self._bytes -= len(old.text) + PAGE_OVERHEAD
+            if old.id not in self._staged:
+                del self._by_hash[old.hash]
+        return page
+
+    def _forget_committed(self) -> None:
+        """Lets go of pages that were staged two commits ago: they were in the next one."""
+        while self._staged_at and self._staged_at[0][0] + 2 <= self._store.commits:
+            _, page = self._staged_at.popleft()
+            del self._staged[page.id]
+            if page.id not in self._by_id:
+                self._by_hash.pop(page.hash, None)
+
+    async def search(self, query: str, among: set[int] | None = None, limit: int = 8) -> list[Hit]:
+        """Pages that hold words of `query`, the best first; `among`: of these ids alone.
+
+        Words are matched by their stems (Porter), ranked by BM25.
+        """
+        words = re.findall(r"\w+", query)
+        if not words:
+            return []
+        match = " OR ".join(f'"{word}"' for word in dict.fromkeys(words))
+
+        def run(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            _index_new(db)
+            sql = (
+                "SELECT rowid, -bm25(page_index) FROM page_index WHERE page_index MATCH ? "
+                "ORDER BY bm25(page_index)"
+            )
+            if among is None:
+                return db.execute(f"{sql} LIMIT ?", (match, limit)).fetchall()
+            found = []
+            for row in db.execute(sql, (match,)):
+                if row[0] in among:
+                    found.append(row)
+                    if len(found) == limit:
+                        break
+            return found
+
+        return [Hit(self.get(page_id), score) for page_id, score in await self._store.run(run)]
+
+
+def _index_new(db: sqlite3.Connection) -> None:
+    """Adds the pages that came since the last search to the index.
+
+    The index keeps one row per page it knows, so its largest row id says how far it reaches.
+    """
+    reach = db.execute("SELECT coalesce(max(id), 0) FROM page_index_docsize").fetchone()[0]
+    db.execute(
+        "INSERT INTO page_index (rowid, text) SELECT id, text FROM page WHERE id > ?", (reach,)
+    )
