@@ -41,8 +41,15 @@ sys.path.insert(0, str(measure.ROOT))
 sys.path.insert(0, str(measure.ROOT / "src"))
 
 from cabinos.kernel import call as calls  # noqa: E402
-from cabinos.kernel.driver import Context, Outcome, Thought, ToolCall, tool  # noqa: E402
-from cabinos.kernel.driver import ThinkRequest as Request  # noqa: E402
+from cabinos.kernel.driver import (  # noqa: E402
+    Context,
+    Outcome,
+    ThinkRequest,
+    Thought,
+    Tool,
+    ToolCall,
+    tool,
+)
 from cabinos.kernel.kernel import Kernel, Spawn  # noqa: E402
 from cabinos.kernel.process import State  # noqa: E402
 from cabinos.store.journal import Journal  # noqa: E402
@@ -98,7 +105,7 @@ class Agent:
     def count(self, text: str) -> int:
         return len(text) // 4 + 1
 
-    async def think(self, request: Request) -> Thought:
+    async def think(self, request: ThinkRequest) -> Thought:
         await asyncio.sleep(0.001)
         messages = [message for message in request.messages if message.role != "system"]
         agent = int(messages[0].text.split()[-1])
@@ -122,7 +129,7 @@ class Agent:
         return Thought("", tuple(asked_now), "calls")
 
 
-def tools(address: str, folder: Path) -> list[Any]:
+def tools(address: str, folder: Path) -> list[Tool]:
     """One tool of each effect class. Their labels are trusted, so that no policy stands between."""
 
     @tool(effect="pure", label="trusted")
@@ -163,10 +170,9 @@ def tools(address: str, folder: Path) -> list[Any]:
 # ---- the victim ----------------------------------------------------------------------------------
 
 
-async def live(store: Path, address: str, folder: Path, patience: float) -> None:
+async def live(store: Path, offered: list[Tool], address: str, patience: float) -> None:
     """A kernel until all agents have ended, with a person who decides doubts after `patience` s."""
-    kernel = Kernel.open(store, drivers=[], models=[Agent()], tools=tools(address, folder))
-    async with kernel:
+    async with Kernel.open(store, drivers=[], models=[Agent()], tools=offered) as kernel:
         if not kernel.ps(exited=True):
             work = [Spawn(request=f"be agent {n}", tools=KINDS) for n in range(AGENTS)]
             await kernel.spawn_many(work)
@@ -238,13 +244,14 @@ def one_world(folder: Path, kills: int, chance: random.Random, found: Findings) 
     found.worlds += 1
     under_way: set[str] = set()  # arguments of raw calls that a death interrupted
     with running(folder) as world:
+        offered = tools(world.address, notes)
         while True:
             enough = sum(found.kills.values()) >= kills
             mode = "" if enough else MODES[sum(found.kills.values()) % len(MODES)]
             patience = 0.0 if enough else chance.choice((0.0, 0.0, 0.05))
 
             def work(patience: float = patience) -> None:
-                asyncio.run(live(store, world.address, notes, patience))
+                asyncio.run(live(store, offered, world.address, patience))
 
             killed = run_victim(work, mode, chance)
             world.quiet()
