@@ -36,12 +36,8 @@ from pathlib import Path
 from typing import Any
 
 import measure
-
-sys.path.insert(0, str(measure.ROOT))
-sys.path.insert(0, str(measure.ROOT / "src"))
-
-from cabinos.kernel import call as calls  # noqa: E402
-from cabinos.kernel.driver import (  # noqa: E402
+from cabinos.kernel import call as calls
+from cabinos.kernel.driver import (
     Context,
     Outcome,
     ThinkRequest,
@@ -50,10 +46,10 @@ from cabinos.kernel.driver import (  # noqa: E402
     ToolCall,
     tool,
 )
-from cabinos.kernel.kernel import Kernel, Spawn  # noqa: E402
-from cabinos.kernel.process import State  # noqa: E402
-from cabinos.store.journal import Journal  # noqa: E402
-from tests.fixtures.world import Effect, World, running, tell  # noqa: E402
+from cabinos.kernel.kernel import Kernel, Spawn
+from cabinos.kernel.process import State
+from cabinos.store.journal import Journal
+from tests.fixtures.world import Effect, World, running, tell
 
 POINTS = ("before intent", "after intent", "after effect", "before result")
 MODES = ("random", *POINTS)
