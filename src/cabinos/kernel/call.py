@@ -170,6 +170,7 @@ async def _in_doubt(
     if answer is not None:
         kernel.journal.append(process.pid, "resolved", call=call, answer=answer)
     if answer == "again":
+        record.pop("doubt", None)  # spent: interrupted once more, it is asked once more
         return None
     if answer == "happened":
         return Outcome("It was done before an interruption; its output is lost.", label=tool.label)
