@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cabinos.store.database import Store
-from cabinos.store.encode import to_json
+from cabinos.store.encode import clean_text, to_json
 from cabinos.store.errors import StoreError
 
-__all__ = ["Hit", "Page", "Pages", "clean_text"]
+__all__ = ["Hit", "Page", "Pages"]
 
 INSERT = "INSERT INTO page (id, hash, role, label, meta, tokens, text) VALUES (?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "id, hash, role, label, meta, tokens, text"
@@ -43,15 +43,6 @@ class Hit:
 
     page: Page
     score: float
-
-
-def clean_text(text: str) -> str:
-    """The text as UTF-8 can hold it: half surrogate pairs become U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
 
 
 class Pages:
