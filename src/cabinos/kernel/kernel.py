@@ -75,11 +75,13 @@ class Kernel(Machine):
         policy: Literal["fair", "fifo", "priority"] = "fair",
         quantum: int = QUANTUM,
         synchronous: Literal["full", "normal"] = "full",
+        idle: bool = False,
     ) -> Self:
         """A kernel on the store at `path` (default: the user's own); enter it to start.
 
         `drivers` None: all that are installed, with their sections of `config`. `tools` and
-        `models` come on top. Raises StoreError and its kin if the store cannot be used.
+        `models` come on top. `idle`: processes can be changed, but none of them runs. Raises
+        StoreError and its kin if the store cannot be used.
         """
         if drivers is None:
             from cabinos.kernel.plugins import load_drivers
@@ -87,7 +89,9 @@ class Kernel(Machine):
             drivers = load_drivers(config or {})
         store = Store.open(Path(path) if path else store_path(), synchronous=synchronous)
         try:
-            return cls(store, [*drivers, Driver("own", tools, models)], policy, quantum)
+            kernel = cls(store, [*drivers, Driver("own", tools, models)], policy, quantum)
+            kernel.idle = idle
+            return kernel
         except BaseException:
             store.abandon()
             raise
@@ -271,9 +275,12 @@ class ProcessHandle:
         self.kernel.post(self.pid, text)
         await self.kernel.store.commit()
 
-    async def fork(self, n: int = 1) -> list["ProcessHandle"]:
-        """`n` children that go on from here over the same pages."""
-        children = [births.fork(self.kernel, self.process) for _ in range(n)]
+    async def fork(self, n: int = 1, *, stay: bool = False) -> list["ProcessHandle"]:
+        """`n` children that go on from here over the same pages.
+
+        `stay`: after an answer, a child waits for the next message instead of ending.
+        """
+        children = [births.fork(self.kernel, self.process, stay=stay) for _ in range(n)]
         await self.kernel.store.commit()
         for child in children:
             self.kernel.start(child)
