@@ -75,13 +75,11 @@ class Kernel(Machine):
         policy: Literal["fair", "fifo", "priority"] = "fair",
         quantum: int = QUANTUM,
         synchronous: Literal["full", "normal"] = "full",
-        idle: bool = False,
     ) -> Self:
         """A kernel on the store at `path` (default: the user's own); enter it to start.
 
         `drivers` None: all that are installed, with their sections of `config`. `tools` and
-        `models` come on top. `idle`: processes can be changed, but none of them runs. Raises
-        StoreError and its kin if the store cannot be used.
+        `models` come on top. Raises StoreError and its kin if the store cannot be used.
         """
         if drivers is None:
             from cabinos.kernel.plugins import load_drivers
@@ -89,9 +87,7 @@ class Kernel(Machine):
             drivers = load_drivers(config or {})
         store = Store.open(Path(path) if path else store_path(), synchronous=synchronous)
         try:
-            kernel = cls(store, [*drivers, Driver("own", tools, models)], policy, quantum)
-            kernel.idle = idle
-            return kernel
+            return cls(store, [*drivers, Driver("own", tools, models)], policy, quantum)
         except BaseException:
             store.abandon()
             raise

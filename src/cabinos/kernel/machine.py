@@ -71,7 +71,7 @@ class Machine:
         self._control = Control(self)
         self._watchdog = _Watchdog()
         self._closing = False
-        self.idle = False  # whoever is ready waits for another kernel
+        self.idle = False  # True before it is entered: nothing runs, processes can be changed
         for driver in drivers:
             for tool in driver.tools:
                 self.add_tool(tool)

@@ -1,7 +1,7 @@
 """Replay: a chat runs once more over the results in the journal, and must ask for the same calls.
 
-The chat image is a pure function, so its whole course follows from what it was told. Whoever changed
-a result, or the image itself, finds a step that comes out differently.
+The chat image is a pure function, so its whole course follows from what it was told. Whoever
+changed a result, or the image itself, finds a step that comes out differently.
 """
 
 from collections.abc import Iterator, Mapping
@@ -90,9 +90,9 @@ def _history(table: ProcessTable, journal: Journal, process: Process) -> Iterato
 
 def _take(pages: Pages, action: Syscall, settled: list[Entry]) -> Mapping[str, Result] | None:
     """The results of a step's calls, in any order; None if the next rows are not all of them."""
-    if [call.name for call in action.calls.values()] == ["recv"] and action.calls["0"].arguments:
-        if not settled or settled[0].kind != "recv":
-            return {"0": Result(None)}  # it did not wait, and no mail is no news
+    alone = next(iter(action.calls.values()))
+    if alone.name == "recv" and alone.arguments and [e.kind for e in settled[:1]] != ["recv"]:
+        return {"0": Result(None)}  # it did not wait, and no mail is no news
     rows = {entry.body["call"]: entry for entry in settled[: len(action.calls)]}
     if {id_: entry.kind for id_, entry in rows.items()} != {
         id_: call.name for id_, call in action.calls.items()
