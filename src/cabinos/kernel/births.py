@@ -128,10 +128,11 @@ def make_child(
     return child
 
 
-def fork(m: "Machine", original: Process) -> Process:
+def fork(m: "Machine", original: Process, *, stay: bool = False) -> Process:
     """A child that goes on from where the original is, over the same pages. Staged, not started.
 
-    Raises KernelError while a call is under way that must not be made twice.
+    `stay`: a chat waits for the next message after each answer, whatever the original did. Raises
+    KernelError while a call is under way that must not be made twice.
     """
     pid = m.table.new_pid()
     child = Process(
@@ -157,6 +158,8 @@ def fork(m: "Machine", original: Process) -> Process:
             raise KernelError(f"process {original.pid} has ended: only a chat can be taken up.")
         child.image_state["phase"] = "recv"
         child.pending = {"calls": {"0": {"n": "recv", "a": {}}}, "paged": False}
+    if stay and child.image == "chat":
+        child.image_state["stay"] = True
     m.table.add(child)
     m.journal.append(pid, "fork", original=original.pid)
     return child

@@ -271,9 +271,12 @@ class ProcessHandle:
         self.kernel.post(self.pid, text)
         await self.kernel.store.commit()
 
-    async def fork(self, n: int = 1) -> list["ProcessHandle"]:
-        """`n` children that go on from here over the same pages."""
-        children = [births.fork(self.kernel, self.process) for _ in range(n)]
+    async def fork(self, n: int = 1, *, stay: bool = False) -> list["ProcessHandle"]:
+        """`n` children that go on from here over the same pages.
+
+        `stay`: after an answer, a child waits for the next message instead of ending.
+        """
+        children = [births.fork(self.kernel, self.process, stay=stay) for _ in range(n)]
         await self.kernel.store.commit()
         for child in children:
             self.kernel.start(child)

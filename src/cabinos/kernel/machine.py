@@ -13,9 +13,11 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 from cabinos.kernel.asks import Ask, Asks, Kind
+from cabinos.kernel.budget import Budget
 from cabinos.kernel.control import Control
 from cabinos.kernel.driver import Driver, Model, Tool
 from cabinos.kernel.errors import KernelError, ModelError
@@ -69,6 +71,7 @@ class Machine:
         self._control = Control(self)
         self._watchdog = _Watchdog()
         self._closing = False
+        self.idle = False  # True before it is entered: nothing runs, processes can be changed
         for driver in drivers:
             for tool in driver.tools:
                 self.add_tool(tool)
@@ -127,7 +130,7 @@ class Machine:
 
     def start(self, process: Process) -> None:
         """Makes a task for a process that is ready."""
-        if process.pid not in self._tasks and not self._closing:
+        if process.pid not in self._tasks and not self._closing and not self.idle:
             task = asyncio.get_running_loop().create_task(self._run(process))
             self._tasks[process.pid] = task
 
@@ -301,6 +304,25 @@ class Machine:
             raise KernelError(f"nice must be from -20 to 19, not {nice}.")
         process = self.table.get(pid)
         process.nice = nice
+        self.store.save(process)
+        await self.store.commit()
+
+    async def set_model(self, pid: int, name: str) -> None:
+        """Gives a process another model from its next thought on. Raises ModelError."""
+        process = self.table.get(pid)
+        process.model = self.model(name).name
+        self.journal.append(pid, "model", model=name)
+        self.store.save(process)
+        await self.store.commit()
+
+    async def set_budget(self, pid: int, budget: Budget) -> None:
+        """Sets those limits of a process that `budget` names; what is spent stays spent."""
+        process = self.table.get(pid)
+        limits, account = budget.account(), process.account
+        for name in ("token_limit", "second_limit", "micro_limit"):
+            if getattr(limits, name) is not None:
+                setattr(account, name, getattr(limits, name))
+        self.journal.append(pid, "budget", **asdict(budget))
         self.store.save(process)
         await self.store.commit()
 

@@ -11,11 +11,12 @@ from cabinos.kernel.image import Result, Syscall
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.process import Process
 from cabinos.kernel.syscall import SYSCALLS
+from cabinos.store.pages import Pages
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["pending_calls", "settle"]
+__all__ = ["pending_calls", "settle", "value_of"]
 
 INLINE = 1000  # characters of a result that are kept in the row; a longer one becomes a page
 
@@ -48,7 +49,10 @@ async def settle(m: "Machine", process: Process) -> Mapping[str, Result] | None:
             page = m.pages.get(record["r"]["page"])
             m.memory.append(process, page, model, room, share=len(records))
     return {
-        call: Result(values[call] if call in values else _value(m, record), record["r"]["ok"])
+        call: Result(
+            values[call] if call in values else value_of(m.pages, record["n"], record["r"]),
+            record["r"]["ok"],
+        )
         for call, record in records.items()
     }
 
@@ -132,13 +136,12 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
         m.store.kick()
 
 
-def _value(m: "Machine", record: Record) -> Any:
-    """The value of a call that settled before a restart."""
-    kept = record["r"]
+def value_of(pages: Pages, name: str, kept: Mapping[str, Any]) -> Any:
+    """The value of a call that has settled, from what is kept of it in the row or the journal."""
     if "page" not in kept:
         return kept.get("value")
-    page = m.pages.get(kept["page"])
+    page = pages.get(kept["page"])
     meta = json.loads(page.meta) if page.meta else {}
-    if record["n"] == "think":
+    if name == "think":
         return {"text": page.text, "calls": meta.get("calls", []), "finish": "stop"}
     return json.loads(page.text) if meta.get("json") else page.text
