@@ -13,7 +13,7 @@ from cabinos.kernel.images.chat import Chat
 from cabinos.kernel.images.code import Code
 from cabinos.kernel.memory import thought_meta
 from cabinos.kernel.process import PageTable, Process, State
-from cabinos.store.pages import clean_text
+from cabinos.store.encode import clean_text
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
