@@ -20,7 +20,7 @@ from cabinos.kernel.asks import Ask, Asks, Kind
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.control import Control
 from cabinos.kernel.driver import Driver, Model, Tool
-from cabinos.kernel.errors import KernelError, ModelError
+from cabinos.kernel.errors import KernelError, ModelError, ToolError
 from cabinos.kernel.events import Events
 from cabinos.kernel.image import Exit, Image
 from cabinos.kernel.images import IMAGES
@@ -548,10 +548,12 @@ class _Acting:
         del self._watchdog.deadlines[self._task]
         if self._outside:
             self._count[self._pid] -= 1
-        if kind is asyncio.CancelledError and self._task in self._watchdog.bitten:
+        if self._task in self._watchdog.bitten:
             self._watchdog.bitten.discard(self._task)
-            self._task.uncancel()
-            raise TimeoutError
+            if self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+                raise TimeoutError
+        elif kind is asyncio.CancelledError and not self._task.cancelling():
+            raise ToolError("it was broken off from inside.")
 
 
 class _Watchdog:
