@@ -52,7 +52,7 @@ class Context:
     key: str  # idempotency key: the same for every attempt at this very call
     capabilities: "Capabilities"
     store: "Store"
-    label: Integrity = "untrusted"  # of what the process has read so far
+    label: str = "untrusted"  # of what the process has read so far
 
 
 @dataclass(frozen=True, slots=True)

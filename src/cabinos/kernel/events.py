@@ -69,6 +69,12 @@ class Events:
             for queue in self._listeners.get(key, ()):
                 queue.put_nowait(event)
 
+    def tell_all(self, kind: Kind, **data: Any) -> None:
+        """Tells every listener something that is about all processes."""
+        for pid, queues in self._listeners.items():
+            for queue in queues:
+                queue.put_nowait(Event(pid or 0, kind, data))
+
     def subscribe(self, pid: int | None = None) -> "Subscription":
         """A queue of the events of one process, or of all; leave the block to end it."""
         return Subscription(self._listeners, pid)

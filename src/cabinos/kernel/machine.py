@@ -33,7 +33,7 @@ from cabinos.kernel.syscall import SYSCALLS, client_tool, model_tools
 from cabinos.kernel.table import ProcessTable
 from cabinos.store.database import Store
 from cabinos.store.encode import clean_text
-from cabinos.store.errors import StoreError
+from cabinos.store.errors import StoreError, StoreFailed
 from cabinos.store.journal import Journal
 from cabinos.store.pages import Page, Pages
 
@@ -49,6 +49,7 @@ class Machine:
 
     def __init__(self, store: Store, drivers: Sequence[Driver], policy: str, quantum: int) -> None:
         self.store = store
+        store.on_failure = self._lost
         self.pages = Pages(store)
         self.journal = Journal(store)
         self.events = Events()
@@ -169,10 +170,9 @@ class Machine:
                     return
                 process.pending = pending_calls(action)
                 self.store.save(process)
-        except StoreError as error:
-            self._fail(process, error)
-        except KernelError as error:
-            self._give_up(process, str(error), type(error).__name__)
+        except (StoreError, KernelError) as error:
+            if self.store.failure is None:
+                self._give_up(process, str(error), type(error).__name__)
         except Exception as error:
             log.exception("process %d", process.pid)
             why = f"a fault in Cabin: {type(error).__name__}: {error}"
@@ -234,11 +234,12 @@ class Machine:
         else:
             self._halt(process, why, error)
 
-    def _fail(self, process: Process, error: StoreError) -> None:
+    def _lost(self, error: StoreFailed) -> None:
         """The store takes nothing any more: whoever waits for a process is told."""
-        log.critical("%s", error)
+        if not self._closing:
+            log.critical("%s", error)
         kind = type(error).__name__
-        self.events.emit(process.pid, "state", state="lost", why=str(error), error=kind)
+        self.events.tell_all("state", state="lost", why=str(error), error=kind)
         for exited in self._exits.values():
             exited.set()
 
@@ -451,7 +452,7 @@ class Machine:
             self.store.abandon()
             raise
         self._control.start()
-        self._watching = asyncio.get_running_loop().create_task(self._watchdog.run())
+        self._watchdog.start()
         return self
 
     def _identity(self) -> str:
@@ -481,11 +482,11 @@ class Machine:
 
     async def close(self) -> None:
         """Breaks off thoughts, lets effects end, commits, and closes devices and store."""
+        if self._closing:
+            return
         self._closing = True
         self._control.stop()
-        self._watching.cancel()
-        for timer in self._timers.values():
-            timer.cancel()
+        self._watchdog.stop()
         tasks = dict(self._tasks)
         for pid, task in tasks.items():
             if not self._acting[pid]:
@@ -496,6 +497,8 @@ class Machine:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        for timer in self._timers.values():
+            timer.cancel()
         try:
             if self.store.failure is None:
                 await self.store.commit()
@@ -564,8 +567,16 @@ class _Watchdog:
     def __init__(self) -> None:
         self.deadlines: dict[asyncio.Task[Any], float] = {}
         self.bitten: set[asyncio.Task[Any]] = set()
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(self.PERIOD)
             now = time.monotonic()
