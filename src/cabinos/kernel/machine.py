@@ -38,6 +38,7 @@ from cabinos.store.pages import Page, Pages, clean_text
 
 __all__ = ["Machine"]
 
+NO_TOOLS = Offer(())
 OFFERS = 1000  # sets of tools whose offers are kept; clients may bring any number of sets
 GRACE = 10.0  # seconds that effects under way are given when the kernel closes
 log = logging.getLogger("cabinos.kernel")
@@ -105,7 +106,9 @@ class Machine:
         return model
 
     def offered(self, process: Process) -> Offer:
-        """The tools a model is shown for this process."""
+        """The tools a model is shown for this process; a program calls them itself."""
+        if process.image == "code":
+            return NO_TOOLS
         c = process.capabilities
         key = (c.tools, bool(c.files), bool(c.web), c.shell, c.client)
         offer = self._offers.get(key)
