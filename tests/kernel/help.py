@@ -14,7 +14,7 @@ from tests.kernel.models import ScriptedModel
 T = TypeVar("T")
 
 
-def run(work: Coroutine[Any, Any, T], seconds: float = 20.0) -> T:
+def run(work: Coroutine[Any, Any, T], seconds: float = 10.0) -> T:
     """Runs a test's coroutine; a hang is a failure, not a wait."""
 
     async def bounded() -> T:

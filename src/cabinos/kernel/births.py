@@ -13,7 +13,7 @@ from cabinos.kernel.images.chat import Chat
 from cabinos.kernel.images.code import Code
 from cabinos.kernel.memory import thought_meta
 from cabinos.kernel.process import PageTable, Process, State
-from cabinos.store.pages import clean_text
+from cabinos.store.encode import clean_text
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
@@ -160,7 +160,7 @@ def fork(m: "Machine", original: Process, *, stay: bool = False) -> Process:
     `stay`: a chat waits for the next message after each answer, whatever the original did. Raises
     KernelError while a call is under way that must not be made twice.
     """
-    child = _copy(m, original, PageTable(original.pages.to_bytes()), _forked_calls(original))
+    child = _copy(m, original, PageTable(original.pages.to_bytes()), _forked_calls(m, original))
     if original.state == State.EXITED:  # it goes on when it is spoken to
         _listen(child)
     if stay and child.image == "chat":
@@ -227,14 +227,16 @@ def _copy(m: "Machine", original: Process, pages: PageTable, pending: dict[str, 
     return child
 
 
-def _forked_calls(original: Process) -> dict[str, Any]:
+def _forked_calls(m: "Machine", original: Process) -> dict[str, Any]:
     """The pending calls as the child makes them: again, or with the results there are."""
     pending: dict[str, Any] = copy.deepcopy(original.pending)
     for record in pending.get("calls", {}).values():
         if record.get("s") in (None, "done"):
             continue
         inner = record.get("inner", record)
-        under_way = inner.get("s") == "sent" and record["n"] != "think"
+        tool = m.tools.get(inner["n"])
+        pure = tool is not None and tool.effect == "pure"
+        under_way = inner.get("s") == "sent" and record["n"] != "think" and not pure
         if under_way or "child" in record:
             raise KernelError(
                 f"process {original.pid} is in the middle of {inner['n']}: fork it when that is "

@@ -89,18 +89,18 @@ async def _act(
     key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
     outside = tool.effect in ("keyed", "raw")
     record["s"] = "sent"
-    if outside:
-        fault("before intent")
-        kernel.journal.append(
-            process.pid, "intent", call=call, tool=tool.name, key=key, arguments=record["a"]
-        )
-        kernel.store.save(process)
-        await kernel.store.commit()
-        fault("after intent")
     kernel.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
     context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
     try:
-        with kernel.acting(process.pid, outside, TIMEOUT):
+        with kernel.acting(process.pid, outside, TIMEOUT):  # a stop now would leave a doubt
+            if outside:
+                fault("before intent")
+                kernel.journal.append(
+                    process.pid, "intent", call=call, tool=tool.name, key=key, arguments=record["a"]
+                )
+                kernel.store.save(process)
+                await kernel.store.commit()
+                fault("after intent")
             value = await tool.run(context, **arguments)
     except (ToolError, InvalidArguments, Denied) as error:
         return Outcome(str(error), ok=False, label=tool.label)

@@ -20,7 +20,7 @@ from cabinos.kernel.asks import Ask, Asks, Kind
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.control import Control
 from cabinos.kernel.driver import Driver, Model, Tool
-from cabinos.kernel.errors import KernelError, ModelError
+from cabinos.kernel.errors import KernelError, ModelError, ToolError
 from cabinos.kernel.events import Events
 from cabinos.kernel.image import Exit, Image
 from cabinos.kernel.images import IMAGES
@@ -32,9 +32,10 @@ from cabinos.kernel.settle import pending_calls, settle
 from cabinos.kernel.syscall import SYSCALLS, client_tool, model_tools
 from cabinos.kernel.table import ProcessTable
 from cabinos.store.database import Store
+from cabinos.store.encode import clean_text
 from cabinos.store.errors import StoreError
 from cabinos.store.journal import Journal
-from cabinos.store.pages import Page, Pages, clean_text
+from cabinos.store.pages import Page, Pages
 
 __all__ = ["Machine"]
 
@@ -142,7 +143,8 @@ class Machine:
 
     def start(self, process: Process) -> None:
         """Makes a task for a process that is ready."""
-        if process.pid not in self._tasks and not self._closing and not self.idle:
+        ready = process.state == State.READY  # neither killed nor stopped since it was made
+        if ready and process.pid not in self._tasks and not self._closing and not self.idle:
             task = asyncio.get_running_loop().create_task(self._run(process))
             self._tasks[process.pid] = task
 
@@ -150,17 +152,15 @@ class Machine:
         """Resumes the image again and again, until the process blocks, stops or exits."""
         try:
             while not self._closing:
-                results = None
-                if process.pending:
-                    results = await settle(self, process)
-                    if results is None:
-                        if process.pid in self._woken:
-                            self._woken.discard(process.pid)
-                            continue
-                        self._block(process)
-                        return
+                results = await settle(self, process) if process.pending else None
                 if process.pid in self._stopping:
                     self._halt(process, self._stopping.pop(process.pid))
+                    return
+                if results is None and process.pending:
+                    if process.pid in self._woken:
+                        self._woken.discard(process.pid)
+                        continue
+                    self._block(process)
                     return
                 step = self.images[process.image].resume(process.image_state, results)
                 process.image_state, action = step if isinstance(step, tuple) else await step
@@ -283,11 +283,14 @@ class Machine:
         Raises NoSuchProcess.
         """
         process = self.table.get(pid)
-        victims = [process, *(self.table.descendants(pid) if tree else [])]
-        for victim in victims:
-            await self._cancel(victim.pid)
-            if victim.state != State.EXITED:
-                self._exit(victim, "killed", "killed.", None)
+        found = True
+        while found:  # until there is nobody left: some may have been born meanwhile
+            found = False
+            for victim in [process, *(self.table.descendants(pid) if tree else [])]:
+                await self._cancel(victim.pid)
+                if victim.state != State.EXITED:
+                    self._exit(victim, "killed", "killed.", None)
+                    found = True
         await self.store.commit()
 
     async def stop(self, pid: int, why: str = "by a person") -> None:
@@ -306,7 +309,8 @@ class Machine:
     async def cont(self, pid: int) -> None:
         """Lets a stopped process go on where it was. Raises KernelError if it is not stopped."""
         process = self.table.get(pid)
-        self._stopping.pop(pid, None)
+        if self._stopping.pop(pid, None) is not None:
+            return  # the stop has not happened yet
         if process.state != State.STOPPED:
             raise KernelError(f"process {pid} is not stopped but {process.state}.")
         self.journal.append(pid, "cont")
@@ -342,10 +346,11 @@ class Machine:
         await self.store.commit()
 
     async def _cancel(self, pid: int) -> None:
-        task = self._tasks.get(pid)
-        if task is not None and task is not asyncio.current_task():
+        while (task := self._tasks.get(pid)) and task is not asyncio.current_task():
             task.cancel()
             await asyncio.wait([task])
+            if self._tasks.get(pid) is task:  # it had not begun, so it did not clean up
+                del self._tasks[pid]
 
     # ---- what syscalls are made of ---------------------------------------------------------------
 
@@ -546,10 +551,12 @@ class _Acting:
         del self._watchdog.deadlines[self._task]
         if self._outside:
             self._count[self._pid] -= 1
-        if kind is asyncio.CancelledError and self._task in self._watchdog.bitten:
+        if self._task in self._watchdog.bitten:
             self._watchdog.bitten.discard(self._task)
-            self._task.uncancel()
-            raise TimeoutError
+            if self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+                raise TimeoutError
+        elif kind is asyncio.CancelledError and not self._task.cancelling():
+            raise ToolError("it was broken off from inside.")
 
 
 class _Watchdog:
