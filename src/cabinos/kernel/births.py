@@ -175,7 +175,7 @@ def _forked_calls(original: Process) -> dict[str, Any]:
                 f"process {original.pid} is in the middle of {inner['n']}: fork it when that is "
                 f"done, or stopped."
             )
-        for key in ("s", "ask", "bound", "answer", "why", "wakes", "cost"):
+        for key in ("s", "ask", "bound", "answer", "why", "wakes"):
             record.pop(key, None)
             inner.pop(key, None)
     return pending

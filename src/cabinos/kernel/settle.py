@@ -118,11 +118,12 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
         else:
             kept["value"] = value
         m.events.emit(process.pid, "result", id=call, name=name, text=text, ok=outcome.ok)
-    if cost := record.get("cost"):
-        kept["cost"] = cost
     process.read(outcome.label)
     if value is not None or name != "recv":  # that there is no mail is no news
-        m.journal.append(process.pid, name, call=call, **kept)
+        line = {k: v for k, v in kept.items() if v is not True}
+        if call != "0":
+            line["call"] = call
+        m.journal.append(process.pid, name, **line, **record.pop("cost", {}))
     record["s"], record["r"] = "done", kept
     m.store.save(process)
     tool = m.tools.get(record.get("inner", record)["n"])
