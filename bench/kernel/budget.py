@@ -4,8 +4,9 @@
 
 Four agents of one tree think without end under a budget of tokens; their kernel is killed again and
 again. The model charges for a thought when it is asked, and writes it down outside of the kernel;
-whoever is killed meanwhile has spent it. `over the limit` must not be more than one thought may cost; what was reserved when a victim died counts as spent, so
-a killed tree gets less than its budget, never more.
+whoever is killed meanwhile has spent it. `over the limit` must not be more than one thought may
+cost; what was reserved when a victim died counts as spent, so a killed tree gets less than its
+budget, never more.
 """
 
 import argparse

@@ -5,9 +5,9 @@
 A world outside (tests/fixtures/world.py) does what it is told and remembers it. A victim runs a
 kernel in which several agents make pure, local, keyed and raw calls against that world, and is
 killed with SIGKILL: at random times, and at the kernel's four named points. A new victim opens the
-same store, and so on until all work is done; then world, journal, files and transcripts are compared.
-The victim is a fork of this process, so that its imports are not paid for a thousand times; all the
-kernel's own state begins anew.
+same store, and so on until all work is done; then world, journal, files and transcripts are
+compared. The victim is a fork of this process, so that its imports are not paid for a thousand
+times; all the kernel's own state begins anew.
 
 What must hold, of every call of every agent:
 
@@ -49,7 +49,7 @@ from cabinos.kernel.driver import (
 from cabinos.kernel.kernel import Kernel, Spawn
 from cabinos.kernel.process import State
 from cabinos.store.journal import Journal
-from tests.fixtures.world import Effect, World, running, tell
+from tests.fixtures.world import Effect, running, tell
 
 POINTS = ("before intent", "after intent", "after effect", "before result")
 MODES = ("random", *POINTS)
@@ -74,7 +74,7 @@ class Findings:
 
 
 def plan(agent: int, turn: int) -> list[tuple[str, str]]:
-    """(tool, argument) of the calls an agent makes in a turn (from 1): one, two or three at once."""
+    """(tool, argument) of the calls an agent makes at once in a turn (from 1)."""
     if turn > TURNS:
         return []
     chosen = random.Random(1000 * agent + turn)
@@ -151,7 +151,7 @@ def tools(address: str, folder: Path) -> list[Tool]:
         """Does something outside each time it is asked."""
         return str((await tell(address, "raw", "", what))["done"])
 
-    async def shipped(context: Context, what: str) -> Outcome:
+    async def shipped(_context: Context, what: str) -> Outcome:
         found = await tell(address, "happened", "", what)
         return "happened" if found["happened"] else "did not happen"
 
@@ -210,10 +210,10 @@ def run_victim(work: Callable[[], Any], mode: str, chance: random.Random) -> boo
         status = 1
         try:
             if mode != "random":
-                calls.fault = _killer(mode, passing)
+                calls.fault = _killer(mode, passing)  # type: ignore[assignment]
             work()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - nothing may come back from a fork
             import traceback
 
             traceback.print_exc()
@@ -288,7 +288,9 @@ def interrupted(store: Path) -> set[str]:
 def without_intent(store: Path, effects: list[Effect]) -> list[str]:
     """Effects that happened though no intent of theirs is on disk."""
     intended = {b["arguments"]["what"] for kind, b in journal(store) if kind == "intent"}
-    return [f"{e.argument} happened without an intent" for e in effects if e.argument not in intended]
+    return [
+        f"{e.argument} happened without an intent" for e in effects if e.argument not in intended
+    ]
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""A short kill -9 campaign: no effect lost or repeated, every doubt shown. The long one is a bench."""
+"""A short kill -9 campaign: nothing lost, nothing repeated, every doubt shown."""
 
 import json
 import subprocess
@@ -13,7 +13,10 @@ KILLS = 20
 def test_kill_9_loses_repeats_and_hides_nothing(tmp_path: Path) -> None:
     command = [sys.executable, str(CHAOS), "--kills", str(KILLS), "--results", str(tmp_path)]
     done = subprocess.run(
-        [*command, "--folder", str(tmp_path / "stores")], capture_output=True, text=True, timeout=120
+        [*command, "--folder", str(tmp_path / "stores")],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
