@@ -24,9 +24,7 @@ def run(work: Coroutine[Any, Any, T], seconds: float = 20.0) -> T:
     return asyncio.run(bounded())
 
 
-def open_kernel(
-    place: Path, *models: Model, tools: Sequence[Tool] = (), **options: Any
-) -> Kernel:
+def open_kernel(place: Path, *models: Model, tools: Sequence[Tool] = (), **options: Any) -> Kernel:
     """A kernel on `place`/cabin.db with these models (default: one that says "done")."""
     return Kernel.open(
         place / "cabin.db",

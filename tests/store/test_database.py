@@ -222,9 +222,7 @@ asyncio.run(main())
 
 def test_a_killed_kernel_leaves_its_rows_and_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE
-    ) as other:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(StoreBusy, match=f"process {other.pid}"):
@@ -427,5 +425,3 @@ def test_flipped_bytes_are_errors_with_a_name_or_no_errors(tmp_path: Path) -> No
         finally:
             if store is not None:
                 store.abandon()
-
-

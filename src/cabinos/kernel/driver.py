@@ -237,9 +237,11 @@ class ThinkRequest:
     tools: Sequence[Tool] = ()
     max_tokens: int = 1024
     temperature: float | None = None  # None: the model's own
+    top_p: float | None = None  # None: the model's own
     seed: int | None = None
     schema: Mapping[str, Any] | None = None  # the answer must be JSON that fits this
     stop: Sequence[str] = ()
+    raw: bool = False  # the only message is a text to continue; for models with a true `raw`
     pid: int = 0  # a hint for caches: requests of one process share their beginning
     emit: Callable[[str], object] = len  # called with text as it comes; nobody listens by default
     lease: Lease | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cabinos.kernel import budget
 from cabinos.kernel.driver import Model, ThinkRequest, Thought, ToolCall
 from cabinos.kernel.errors import BudgetExceeded, ContextOverflow, ModelError
-from cabinos.kernel.memory import Offer, call_meta
+from cabinos.kernel.memory import Offer, thought_meta
 from cabinos.kernel.outcome import Outcome, Record
 from cabinos.kernel.process import Process
 
@@ -76,7 +76,7 @@ def _keep_thought(
         thought.text,
         tokens=thought.output_tokens or model.count(thought.text),
         label=process.label,
-        meta=call_meta(calls) if calls else None,
+        meta=thought_meta(calls, thought.finish),
     )
     m.memory.append(process, page, model, room)
     if not calls:
@@ -110,14 +110,16 @@ async def _attempt(
         request = ThinkRequest(
             m.memory.assemble(process),
             tools,
-            tokens - prompt,
-            arguments.get("temperature"),
-            arguments.get("seed"),
-            arguments.get("schema"),
-            tuple(arguments.get("stop") or ()),
-            process.pid,
-            meter.emit,
-            lease,
+            max_tokens=tokens - prompt,
+            temperature=arguments.get("temperature"),
+            top_p=arguments.get("top_p"),
+            seed=arguments.get("seed"),
+            schema=arguments.get("schema"),
+            stop=tuple(arguments.get("stop") or ()),
+            raw=bool(arguments.get("raw")),
+            pid=process.pid,
+            emit=meter.emit,
+            lease=lease,
         )
         spent, began = reserved, time.monotonic()
         try:
