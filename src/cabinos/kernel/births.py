@@ -176,10 +176,9 @@ def fork_at(m: "Machine", original: Process, length: int) -> Process:
     """
     pages = original.pages.head(length)
     calls: list[list[Any]] = []
-    for page_id, *_ in pages:
-        page = m.pages.get(page_id)
-        meta = json.loads(page.meta) if page.meta and page.role == "assistant" else {}
-        calls = meta.get("calls", [])
+    if len(pages):
+        page = m.pages.get(list(pages)[-1][0])
+        calls = json.loads(page.meta or "{}").get("calls", [])
     if strangers := [name for _, name, *_ in calls if not original.capabilities.of_client(name)]:
         raise KernelError(
             f"process {original.pid} called {', '.join(strangers)} there: go on from its end."

@@ -37,10 +37,11 @@ from cabinos.store.errors import StoreError
 from cabinos.store.journal import Journal
 from cabinos.store.pages import Page, Pages
 
-__all__ = ["Machine"]
+__all__ = ["BY_PERSON", "Machine"]
 
 NO_TOOLS = Offer(())
 OFFERS = 1000  # sets of tools whose offers are kept; clients may bring any number of sets
+BY_PERSON = "by a person"  # why a process has stopped, unless something else stopped it
 GRACE = 10.0  # seconds that effects under way are given when the kernel closes
 log = logging.getLogger("cabinos.kernel")
 
@@ -293,7 +294,7 @@ class Machine:
                     found = True
         await self.store.commit()
 
-    async def stop(self, pid: int, why: str = "by a person") -> None:
+    async def stop(self, pid: int, why: str = BY_PERSON) -> None:
         """Stops a process: a thought is broken off, an effect under way is finished first."""
         process = self.table.get(pid)
         if process.state in (State.EXITED, State.STOPPED):
@@ -382,6 +383,12 @@ class Machine:
 
     async def answer(self, ask_id: int, answer: str) -> Ask:
         """A person's answer. Raises KernelError if there is no such open question."""
+        ask = self.reply(ask_id, answer)
+        await self.store.commit()
+        return ask
+
+    def reply(self, ask_id: int, answer: str) -> Ask:
+        """A person's answer, staged. Raises KernelError if there is no such open question."""
         ask = self.asks.answer(ask_id, answer)
         process = self.table.get(ask.pid)
         record = process.pending.get("calls", {}).get(ask.call)
@@ -390,7 +397,6 @@ class Machine:
         self.journal.append(ask.pid, "answer", ask=ask_id, answer=answer)
         self.store.save(process)
         self.wake(ask.pid)
-        await self.store.commit()
         return ask
 
     def deliver(self, pid: int, call: str, text: str) -> None:
