@@ -38,6 +38,7 @@ class Spawn:
     """Everything a new process can be given."""
 
     request: str = ""
+    context: str = ""  # what comes with it and was not typed: untrusted
     code: str = ""  # a program instead of a request
     system: str | None = None  # None: the kernel's own
     model: str | None = None  # None: the first one
@@ -134,6 +135,7 @@ class Kernel(Machine):
             self,
             "code" if spawn.code else "chat",
             request=spawn.request,
+            context=spawn.context,
             source=spawn.code,
             system=spawn.system,
             model=spawn.model,
