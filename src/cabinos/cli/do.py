@@ -157,7 +157,7 @@ def _tell(pid: int, ending: Ending, *, answered: bool) -> None:
     if ending.code == BLOCKED and not answered:
         if ending.why == "stopped":
             limits = " --budget-tokens, --budget-usd and --time raise its limits."
-            more = limits if "of its" in ending.text or "used" in ending.text else ""
+            more = limits if ending.error == "BudgetExceeded" else ""
             note(f"Process {pid} has stopped: {ending.text}", dim=False)
             note(f"`cabin cont {pid}` goes on.{more}", dim=False)
         else:

@@ -31,6 +31,7 @@ class Ending:
     text: str = ""  # of the answer, or the reason
     status: str = ""  # of one that has exited: done, failed or killed
     value: Any = None  # a structured answer
+    error: str = ""  # the kind of error that stopped it
 
     @property
     def code(self) -> int:
@@ -81,7 +82,7 @@ class Follower:
             case "fault":
                 self.page.note(f"· {data['pages']} pages: {data['action']}")
             case "state" if own:
-                return self._state(data["state"], data["why"] or "")
+                return self._state(data["state"], data["why"] or "", data.get("error") or "")
             case "state":
                 return self._nobody_there()
             case "exit" if own:
@@ -108,9 +109,9 @@ class Follower:
         sign = "→" if data["ok"] else "✗"
         self.page.note(f"  {sign} {one_line(data['text'])}")
 
-    def _state(self, state: str, why: str) -> Ending | None:
+    def _state(self, state: str, why: str, error: str) -> Ending | None:
         if state == "stopped":
-            return Ending("stopped", why)
+            return Ending("stopped", why, error=error)
         if why == "a message":
             if self._said:
                 self.page.rest()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["follow_log", "log_command", "replay_command"]
 
 GLANCE = 0.2  # seconds between two looks
+COST = ("in", "out", "micros", "ms", "cached")  # of a thought
 GONE = ("exit",)  # after which nothing comes
 
 
@@ -101,19 +102,17 @@ def _pages(view: View, entry: "Entry") -> "list[Page]":
 
 def _facts(entry: "Entry") -> str:
     """The rest of an entry in one line."""
-    body = dict(entry.body)
-    body.pop("page", None)
-    cost = body.pop("cost", None)
+    body = {k: v for k, v in entry.body.items() if v is not None and k not in ("page", *COST)}
     if body.get("ok"):
         body.pop("ok")
     parts = [
         f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for key, value in body.items()
-        if value is not None
     ]
-    if cost:
-        usd = f", ${cost['micros'] / 1e6:.4f}" if cost.get("micros") else ""
-        parts.append(f"({cost['in']} + {cost['out']} tokens, {cost['ms'] / 1000:.2f} s{usd})")
+    if entry.kind == "think":
+        read, written, micros, ms = (entry.body.get(name, 0) for name in COST[:4])
+        usd = f", ${micros / 1e6:.4f}" if micros else ""
+        parts.append(f"({read} + {written} tokens, {ms / 1000:.2f} s{usd})")
     return " ".join(parts).replace("\n", " ")
 
 

@@ -129,6 +129,4 @@ SLASHES: dict[str, Callable[[Slash], None]] = {
 
 def help_text() -> str:
     """All commands, a line each."""
-    return "\n".join(
-        f"{name:<8}  {command.__doc__}" for name, command in SLASHES.items()
-    )
+    return "\n".join(f"{name:<8}  {command.__doc__}" for name, command in SLASHES.items())

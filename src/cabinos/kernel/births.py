@@ -1,20 +1,24 @@
 """How processes come to be: spawned on a request, as children, or forked from a running one."""
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.capability import Capabilities
+from cabinos.kernel.driver import Message
 from cabinos.kernel.errors import InvalidArguments, KernelError
 from cabinos.kernel.images.chat import Chat
 from cabinos.kernel.images.code import Code
+from cabinos.kernel.memory import thought_meta
 from cabinos.kernel.process import PageTable, Process, State
+from cabinos.store.pages import clean_text
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["SYSTEM", "fork", "fork_in_call", "make_child", "make_process"]
+__all__ = ["SYSTEM", "fork", "fork_at", "fork_in_call", "make_child", "make_process"]
 
 SYSTEM = (
     "You are Cabin, an assistant that acts on the user's own machine. Use the tools for whatever "
@@ -30,6 +34,7 @@ def make_process(
     *,
     request: str = "",
     context: str = "",
+    messages: Sequence[Message] = (),
     source: str = "",
     title: str = "",
     system: str | None = None,
@@ -43,7 +48,8 @@ def make_process(
 ) -> Process:
     """A new process, staged but not started. `options` go to the image's `start`.
 
-    Raises InvalidArguments, or ModelError if there is no such model.
+    `messages` are what was said before it began, or instead of a request. Raises InvalidArguments,
+    ModelError if there is no such model, ContextOverflow if they do not fit a `whole` process.
     """
     if not -20 <= nice <= 19:
         raise InvalidArguments(f"nice must be from -20 to 19, not {nice}.")
@@ -56,7 +62,8 @@ def make_process(
     else:
         raise InvalidArguments(f"there is no image {image!r}; there are chat and code.")
     pid = m.table.new_pid()
-    words = (title or request or source).strip().splitlines()
+    said = next((said.text for said in reversed(messages) if said.role == "user"), "")
+    words = clean_text(title or request or source or said).strip().splitlines()
     process = Process(
         pid,
         parent.pid if parent else None,
@@ -75,6 +82,7 @@ def make_process(
         process.read(parent.label)
     if image == "chat":
         _first_pages(m, process, SYSTEM if system is None else system, request, context)
+        _earlier_pages(m, process, messages)
     m.table.add(process)
     m.journal.append(pid, "spawn", image=image, title=process.title, parent=process.parent)
     return process
@@ -84,11 +92,29 @@ def _first_pages(m: "Machine", process: Process, system: str, request: str, cont
     """The pinned beginning of a conversation, and what came with the request."""
     model, room = m.model(process.model), m.room(process)
     for role, text, label in (("system", system, "trusted"), ("user", request, process.label)):
-        if text:
+        if text or (role == "system" and process.image_state.get("stay")):  # a place for them
             page = m.pages.put(role, text, tokens=model.count(text), label=label)
             m.memory.append(process, page, model, room, pinned=True)
     if context:
         page = m.pages.put("user", context, tokens=model.count(context), label="untrusted")
+        m.memory.append(process, page, model, room)
+
+
+def _earlier_pages(m: "Machine", process: Process, messages: Sequence[Message]) -> None:
+    """What was said before. After a tool's result, the model's words may be somebody else's."""
+    model = m.model(process.model)
+    room = m.room(process)
+    label = process.label
+    for message in messages:
+        text = message.text
+        meta = thought_meta(message.calls, "")
+        if message.role == "tool":
+            label, meta = "untrusted", {"call": message.call_id, "name": message.name}
+        tokens = model.count(text) + sum(
+            model.count(call.name + call.raw) for call in message.calls
+        )
+        own = label if message.role in ("assistant", "tool") else "trusted"
+        page = m.pages.put(message.role, text, tokens=tokens, label=own, meta=meta)
         m.memory.append(process, page, model, room)
 
 
@@ -138,6 +164,49 @@ def fork(m: "Machine", original: Process, *, stay: bool = False) -> Process:
     `stay`: a chat waits for the next message after each answer, whatever the original did. Raises
     KernelError while a call is under way that must not be made twice.
     """
+    child = _copy(m, original, PageTable(original.pages.to_bytes()), _forked_calls(original))
+    if original.state == State.EXITED:  # it goes on when it is spoken to
+        _listen(child)
+    if stay and child.image == "chat":
+        child.image_state["stay"] = True
+    return child
+
+
+def fork_at(m: "Machine", original: Process, length: int) -> Process:
+    """A child that goes on from when the original had only its first `length` pages.
+
+    It waits to be spoken to; or if the last of the pages asks for calls of the client's tools, for
+    their results. Staged, not started. Raises KernelError if other calls are among them.
+    """
+    pages = original.pages.head(length)
+    calls: list[list[Any]] = []
+    for page_id, *_ in pages:
+        page = m.pages.get(page_id)
+        meta = json.loads(page.meta) if page.meta and page.role == "assistant" else {}
+        calls = meta.get("calls", [])
+    if strangers := [name for _, name, *_ in calls if not original.capabilities.of_client(name)]:
+        raise KernelError(
+            f"process {original.pid} called {', '.join(strangers)} there: go on from its end."
+        )
+    child = _copy(m, original, pages, {})
+    child.resident_tokens = -1
+    _listen(child)
+    if calls:
+        child.image_state["phase"] = "call"
+        records = {call: {"n": name, "a": a, "client": True} for call, name, a, _ in calls}
+        child.pending = {"calls": records, "paged": True}
+    return child
+
+
+def _listen(child: Process) -> None:
+    """Lets a process that was copied wait to be spoken to."""
+    if child.image != "chat":
+        raise KernelError(f"process {child.parent} has ended: only a chat can be taken up.")
+    child.image_state["phase"] = "recv"
+    child.pending = {"calls": {"0": {"n": "recv", "a": {}}}, "paged": False}
+
+
+def _copy(m: "Machine", original: Process, pages: PageTable, pending: dict[str, Any]) -> Process:
     pid = m.table.new_pid()
     child = Process(
         pid,
@@ -150,20 +219,13 @@ def fork(m: "Machine", original: Process, *, stay: bool = False) -> Process:
         original.nice,
         original.interactive,
         image_state=copy.deepcopy(original.image_state),
-        pages=PageTable(original.pages.to_bytes()),
+        pages=pages,
         step=original.step,
-        pending=_forked_calls(original),
+        pending=pending,
         label=original.label,
         above=original,
         resident_tokens=original.resident_tokens,
     )
-    if original.state == State.EXITED:  # it goes on when it is spoken to
-        if original.image != "chat":
-            raise KernelError(f"process {original.pid} has ended: only a chat can be taken up.")
-        child.image_state["phase"] = "recv"
-        child.pending = {"calls": {"0": {"n": "recv", "a": {}}}, "paged": False}
-    if stay and child.image == "chat":
-        child.image_state["stay"] = True
     m.table.add(child)
     m.journal.append(pid, "fork", original=original.pid)
     return child
@@ -182,7 +244,7 @@ def _forked_calls(original: Process) -> dict[str, Any]:
                 f"process {original.pid} is in the middle of {inner['n']}: fork it when that is "
                 f"done, or stopped."
             )
-        for key in ("s", "ask", "bound", "answer", "why", "wakes", "cost"):
+        for key in ("s", "ask", "bound", "answer", "why", "wakes"):
             record.pop(key, None)
             inner.pop(key, None)
     return pending

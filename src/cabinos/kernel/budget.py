@@ -126,6 +126,12 @@ def affordable(accounts: Iterable[tuple[int, Account]], tokens: int, least: int)
     return tokens
 
 
+def seconds_left(accounts: Iterable[tuple[int, Account]]) -> float | None:
+    """The least time any of the accounts has left; None: without limit."""
+    left = [a.seconds_left for _, a in accounts if a.second_limit is not None]
+    return min((seconds for seconds in left if seconds is not None), default=None)
+
+
 def reserve(accounts: Sequence[tuple[int, Account]], tokens: int, micros: int) -> None:
     """Reserves in all of the accounts, or in none and raises BudgetExceeded."""
     for pid, account in accounts:

@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cabinos.kernel.driver import Context, Tool
+from cabinos.kernel.driver import Context, Labelled, Tool
 from cabinos.kernel.errors import (
     BudgetExceeded,
     Denied,
@@ -97,7 +97,7 @@ async def _act(
         await kernel.store.commit()
         fault("after intent")
     kernel.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
-    context = Context(process.pid, key, process.capabilities, kernel.store)
+    context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
     try:
         with kernel.acting(process.pid, outside, TIMEOUT):
             value = await tool.run(context, **arguments)
@@ -112,6 +112,8 @@ async def _act(
         return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
     if outside:
         fault("after effect")
+    if isinstance(value, Labelled):
+        return Outcome(_plain(value.value), label=value.label)
     return Outcome(_plain(value), label=tool.label)
 
 
@@ -159,7 +161,7 @@ async def _in_doubt(
     answer = record.pop("answer", None)
     if answer is None and tool.check is not None:
         key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
-        context = Context(process.pid, key, process.capabilities, kernel.store)
+        context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
         try:
             found = await tool.check(context, **tool.arguments(arguments))
         except Exception:  # noqa: BLE001 - a check that fails has found nothing out
@@ -168,6 +170,7 @@ async def _in_doubt(
     if answer is not None:
         kernel.journal.append(process.pid, "resolved", call=call, answer=answer)
     if answer == "again":
+        record.pop("doubt", None)  # spent: interrupted once more, it is asked once more
         return None
     if answer == "happened":
         return Outcome("It was done before an interruption; its output is lost.", label=tool.label)

@@ -1,4 +1,4 @@
-"""What a process may touch: tools, folders, hosts, a shell. A child never has more than its parent.
+"""What a process may touch: tools, folders, hosts, a shell. A child has no more than its parent.
 
 A capability is data in the process's row, checked by whoever serves the call: the kernel checks
 tools, the file devices check folders, the web device hosts. Processes never see host paths: they
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from cabinos.kernel.errors import Denied, InvalidArguments
 
-__all__ = ["ANY_HOST", "Capabilities", "FileGrant", "FileMode", "files"]
+__all__ = ["ANY_HOST", "Capabilities", "ClientTool", "FileGrant", "FileMode", "files"]
 
 FileMode = Literal["r", "rw"]
 ANY_HOST = "*"  # any host whose address is public
@@ -55,6 +55,15 @@ def files(path: str | PathLike[str], mode: FileMode = "r", name: str | None = No
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTool:
+    """A tool that the process's client runs: a call of it waits for `Kernel.deliver`."""
+
+    name: str
+    description: str
+    parameters: str  # its JSON schema, as text
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """Everything one process may touch. The default is nothing but the tools of its image."""
 
@@ -62,6 +71,7 @@ class Capabilities:
     files: tuple[FileGrant, ...] = ()
     web: tuple[str, ...] = ()  # hosts; "*.example.org": its subdomains; "*": any public host
     shell: bool = False
+    client: tuple[ClientTool, ...] = ()  # of this process alone: children do not get them
 
     def __post_init__(self) -> None:
         names = [grant.name for grant in self.files]
@@ -73,6 +83,10 @@ class Capabilities:
     def allows_tool(self, name: str) -> bool:
         """Whether the process may call the tool."""
         return self.tools is None or name in self.tools
+
+    def of_client(self, name: str) -> bool:
+        """Whether the tool is one that the client runs; it hides any other of that name."""
+        return any(tool.name == name for tool in self.client)
 
     def allows_host(self, host: str) -> bool:
         """Whether the process may reach the host. Whether its address is public is not asked."""
@@ -96,8 +110,13 @@ class Capabilities:
         return grant, parts[1:]
 
     def grant(self, path: str, mode: FileMode = "r", name: str | None = None) -> FileGrant:
-        """A grant for a child, from a path as this process names it; see `attenuate`."""
+        """A narrower grant, from a path as this process names it.
+
+        Raises Denied if it is in no folder that the process may use, or not to write.
+        """
         parent, inner = self.locate(path)
+        if mode == "rw" and not parent.writable:
+            raise Denied(f"{path!r}: the folder {parent.name!r} may only be read.")
         default = inner[-1] if inner else parent.name
         return FileGrant(parent.root.joinpath(*inner), mode, name or default)
 
@@ -142,6 +161,7 @@ class Capabilities:
             "files": [[str(grant.root), grant.mode, grant.name] for grant in self.files],
             "web": list(self.web),
             "shell": self.shell,
+            "client": [[tool.name, tool.description, tool.parameters] for tool in self.client],
         }
 
     @classmethod
@@ -153,6 +173,7 @@ class Capabilities:
             files=tuple(FileGrant(Path(root), mode, name) for root, mode, name in data["files"]),
             web=tuple(data["web"]),
             shell=data["shell"],
+            client=tuple(ClientTool(*tool) for tool in data.get("client", ())),
         )
 
 

@@ -12,11 +12,12 @@ __all__ = ["Event", "Events", "Kind"]
 # retry     forget the text of this answer: the model is asked again   {"reason"}
 # call      a tool is called                          {"id", "name", "arguments"}
 # result    and has answered                          {"id", "name", "text", "ok"}
-# ask       a person is asked                         {"ask", "kind", "question", "detail"}
+# thought   a thought is complete     {"page", "finish", "in", "cached", "out", "micros", "ms"}
+# ask       a person is asked                        {"ask", "about", "question", "detail"}
 # fault     pages were evicted or recalled            {"action", "pages"}
-# state     blocked, stopped, in doubt or ready again {"state", "why"}
-# exit      it has ended                              {"status", "text"}
-Kind = Literal["text", "retry", "call", "result", "ask", "fault", "state", "exit"]
+# state     blocked, stopped, in doubt or ready again {"state", "why"}; stopped or lost: {"error"}
+# exit      it has ended                              {"status", "text", "value", "error"}
+Kind = Literal["text", "retry", "call", "result", "thought", "ask", "fault", "state", "exit"]
 
 
 @dataclass(frozen=True, slots=True)

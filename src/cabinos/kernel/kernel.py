@@ -15,10 +15,11 @@ from typing import Any, Literal, Self, TypeVar, overload
 from cabinos.kernel import births
 from cabinos.kernel.asks import Ask
 from cabinos.kernel.budget import Budget
-from cabinos.kernel.capability import Capabilities, FileGrant
-from cabinos.kernel.driver import Driver, Model, Tool
+from cabinos.kernel.capability import Capabilities, ClientTool, FileGrant
+from cabinos.kernel.driver import Driver, Message, Model, Tool
 from cabinos.kernel.errors import KernelError
 from cabinos.kernel.events import Event
+from cabinos.kernel.images.chat import Chat
 from cabinos.kernel.machine import Machine
 from cabinos.kernel.process import Process, State
 from cabinos.kernel.scheduler import QUANTUM
@@ -40,22 +41,41 @@ class Spawn:
     request: str = ""
     context: str = ""  # what comes with it and was not typed: untrusted
     code: str = ""  # a program instead of a request
+    messages: Sequence[Message] = ()  # what was said before, or instead of a request
     system: str | None = None  # None: the kernel's own
     model: str | None = None  # None: the first one
     tools: Sequence[Tool | str] | None = None  # None: every tool there is
     files: Sequence[FileGrant] = ()
     web: Sequence[str] = ()
     shell: bool = False
+    client: Sequence[ClientTool] = ()  # tools that whoever speaks with it runs
     budget: Budget | None = None
     nice: int = 0
     interactive: bool = False
     schema: Schema = None  # of the answer: JSON schema, or a type that pydantic knows
     stay: bool = False  # after an answer, wait for the next message
     max_steps: int | None = None
+    hand_back: bool = False  # calls are not made: they end it, for the client to make them
+    whole: bool = False  # nothing is swapped out or shortened; what does not fit is an error
     temperature: float | None = None
+    top_p: float | None = None
     seed: int | None = None
     max_tokens: int | None = None
+    stop: Sequence[str] = ()
+    raw: bool = False  # the request is a text to continue
     inputs: Mapping[str, Any] | None = None  # global names of a program
+
+    def thinking(self) -> dict[str, Any] | None:
+        """The options of every thought."""
+        options = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "seed": self.seed,
+            "max_tokens": self.max_tokens,
+            "stop": list(self.stop) or None,
+            "raw": self.raw or None,
+        }
+        return {k: v for k, v in options.items() if v is not None} or None
 
 
 class Kernel(Machine):
@@ -110,25 +130,47 @@ class Kernel(Machine):
             self.start(process)
         return [ProcessHandle(self, process.pid) for process in processes]
 
-    def _make(self, spawn: Spawn) -> Process:
+    def change(self, pid: int, spawn: Spawn) -> None:
+        """Puts a chat on the terms of `spawn`, from its next thought on. Staged.
+
+        What can be changed: model, system, capabilities, options of thinking, schema, `whole` and
+        `interactive`. Raises NoSuchProcess, and ModelError if there is no such model.
+        """
+        process = self.table.get(pid)
+        process.model = self.model(spawn.model or process.model).name
+        process.capabilities = self._capabilities(spawn)
+        process.interactive = spawn.interactive
+        process.image_state = Chat.on_other_terms(
+            process.image_state,
+            schema=json_schema(spawn.schema),
+            think=spawn.thinking(),
+            whole=spawn.whole,
+        )
+        text = births.SYSTEM if spawn.system is None else spawn.system
+        page = self.pages.put("system", text, tokens=self.count(process, text))
+        self.memory.instruct(process, page)
+        self.store.save(process)
+
+    def _capabilities(self, spawn: Spawn) -> Capabilities:
         names: frozenset[str] | None = None
         if spawn.tools is not None:
             for tool in spawn.tools:
                 if isinstance(tool, Tool) and self.tools.get(tool.name) is not tool:
                     self.add_tool(tool)
             names = frozenset(t if isinstance(t, str) else t.name for t in spawn.tools)
+        return Capabilities(
+            names, tuple(spawn.files), tuple(spawn.web), spawn.shell, tuple(spawn.client)
+        )
+
+    def _make(self, spawn: Spawn) -> Process:
         options: dict[str, Any] = {}
         if spawn.code:
             options["inputs"] = spawn.inputs
         else:
-            thinking = {
-                "temperature": spawn.temperature,
-                "seed": spawn.seed,
-                "max_tokens": spawn.max_tokens,
-            }
-            options["think"] = {k: v for k, v in thinking.items() if v is not None} or None
+            options["think"] = spawn.thinking()
             options["schema"] = json_schema(spawn.schema)
-            options["stay"] = spawn.stay
+            for name in ("stay", "hand_back", "whole"):
+                options[name] = getattr(spawn, name)
             if spawn.max_steps is not None:
                 options["max_steps"] = spawn.max_steps
         return births.make_process(
@@ -136,10 +178,11 @@ class Kernel(Machine):
             "code" if spawn.code else "chat",
             request=spawn.request,
             context=spawn.context,
+            messages=spawn.messages,
             source=spawn.code,
             system=spawn.system,
             model=spawn.model,
-            capabilities=Capabilities(names, tuple(spawn.files), tuple(spawn.web), spawn.shell),
+            capabilities=self._capabilities(spawn),
             budget=spawn.budget,
             nice=spawn.nice,
             interactive=spawn.interactive,

@@ -29,15 +29,16 @@ from cabinos.kernel.memory import Memory, Offer
 from cabinos.kernel.process import Process, State
 from cabinos.kernel.scheduler import POLICIES, ModelQueue
 from cabinos.kernel.settle import pending_calls, settle
-from cabinos.kernel.syscall import SYSCALLS, model_tools
+from cabinos.kernel.syscall import SYSCALLS, client_tool, model_tools
 from cabinos.kernel.table import ProcessTable
 from cabinos.store.database import Store
 from cabinos.store.errors import StoreError
 from cabinos.store.journal import Journal
-from cabinos.store.pages import Page, Pages
+from cabinos.store.pages import Page, Pages, clean_text
 
 __all__ = ["Machine"]
 
+OFFERS = 1000  # sets of tools whose offers are kept; clients may bring any number of sets
 GRACE = 10.0  # seconds that effects under way are given when the kernel closes
 log = logging.getLogger("cabinos.kernel")
 
@@ -106,13 +107,20 @@ class Machine:
     def offered(self, process: Process) -> Offer:
         """The tools a model is shown for this process."""
         c = process.capabilities
-        key = (c.tools, bool(c.files), bool(c.web), c.shell)
+        key = (c.tools, bool(c.files), bool(c.web), c.shell, c.client)
         offer = self._offers.get(key)
         if offer is None:
             every = [*self.tools.values(), *self._syscall_tools.values()]
-            offer = Offer(
-                t for t in every if c.allows_tool(t.name) and (not t.needs or getattr(c, t.needs))
-            )
+            own = [
+                t
+                for t in every
+                if c.allows_tool(t.name)
+                and not c.of_client(t.name)
+                and (not t.needs or getattr(c, t.needs))
+            ]
+            offer = Offer([*own, *map(client_tool, c.client)])
+            if len(self._offers) >= OFFERS:
+                self._offers.clear()
             self._offers[key] = offer
         return offer
 
@@ -124,7 +132,8 @@ class Machine:
     def room(self, process: Process) -> int:
         """Tokens for pages in the process's window."""
         model = self.model(process.model)
-        return self.memory.room(model, self.offered(process), model.window // 4)
+        answer = (process.image_state.get("think") or {}).get("max_tokens") or model.window
+        return self.memory.room(model, self.offered(process), min(answer, model.window // 4))
 
     # ---- the life of a process -------------------------------------------------------------------
 
@@ -161,12 +170,13 @@ class Machine:
                 process.pending = pending_calls(action)
                 self.store.save(process)
         except StoreError as error:
-            self._fail(error)
+            self._fail(process, error)
         except KernelError as error:
-            self._give_up(process, str(error))
+            self._give_up(process, str(error), type(error).__name__)
         except Exception as error:
             log.exception("process %d", process.pid)
-            self._give_up(process, f"a fault in Cabin: {type(error).__name__}: {error}")
+            why = f"a fault in Cabin: {type(error).__name__}: {error}"
+            self._give_up(process, why, "Fault")
         finally:
             self._tasks.pop(process.pid, None)
             self._woken.discard(process.pid)
@@ -207,7 +217,7 @@ class Machine:
         self.store.save(process)
         self.start(process)
 
-    def _halt(self, process: Process, why: str) -> None:
+    def _halt(self, process: Process, why: str, error: str = "") -> None:
         """Stops a process that has no task, or whose task is about to end."""
         process.state, process.waiting, process.wake = State.STOPPED, why, None
         if timer := self._timers.pop(process.pid, None):
@@ -215,22 +225,24 @@ class Machine:
         self.journal.append(process.pid, "stop", why=why)
         self.store.save(process)
         self.store.kick()
-        self.events.emit(process.pid, "state", state="stopped", why=why)
+        self.events.emit(process.pid, "state", state="stopped", why=why, error=error)
 
-    def _give_up(self, process: Process, why: str) -> None:
+    def _give_up(self, process: Process, why: str, error: str) -> None:
         """A process cannot go on: a child fails, so that its parent hears of it; a root stops."""
         if process.parent is not None:
-            self._exit(process, "failed", why, None)
+            self._exit(process, "failed", why, None, error)
         else:
-            self._halt(process, why)
+            self._halt(process, why, error)
 
-    def _fail(self, error: StoreError) -> None:
+    def _fail(self, process: Process, error: StoreError) -> None:
         """The store takes nothing any more: whoever waits for a process is told."""
         log.critical("%s", error)
+        kind = type(error).__name__
+        self.events.emit(process.pid, "state", state="lost", why=str(error), error=kind)
         for exited in self._exits.values():
             exited.set()
 
-    def _exit(self, process: Process, code: str, text: str, value: Any) -> None:
+    def _exit(self, process: Process, code: str, text: str, value: Any, error: str = "") -> None:
         status: dict[str, Any] = {"code": code}
         if value is not None:
             status["value"] = value
@@ -246,7 +258,7 @@ class Machine:
         self.journal.append(process.pid, "exit", page=process.result, **status)
         self.store.save(process)
         self.store.kick()
-        self.events.emit(process.pid, "exit", status=code, text=text, value=value)
+        self.events.emit(process.pid, "exit", status=code, text=text, value=value, error=error)
         if exited := self._exits.pop(process.pid, None):
             exited.set()
         if process.parent is not None:
@@ -373,7 +385,28 @@ class Machine:
         await self.store.commit()
         return ask
 
-    def post(self, pid: int, text: str, sender: Process | None = None) -> None:
+    def deliver(self, pid: int, call: str, text: str) -> None:
+        """What a process's client says came of a call of one of its own tools.
+
+        Raises KernelError if the process does not wait for that.
+        """
+        process = self.table.get(pid)
+        record = process.pending.get("calls", {}).get(call)
+        if (
+            record is None
+            or "client" not in record
+            or "answer" in record
+            or record.get("s") == "done"
+        ):
+            raise KernelError(f"process {pid} does not wait for the result of a call {call!r}.")
+        record["answer"] = clean_text(text)
+        self.journal.append(pid, "deliver", call=call)
+        self.store.save(process)
+        self.wake(pid)
+
+    def post(
+        self, pid: int, text: str, sender: Process | None = None, *, role: str = "user"
+    ) -> None:
         """Sends a message to a process; it is read before the next thought.
 
         Raises KernelError if the process has ended.
@@ -382,7 +415,7 @@ class Machine:
         if process.state == State.EXITED:
             raise KernelError(f"process {pid} has ended; fork it to go on from there.")
         label = sender.label if sender is not None else "trusted"
-        page = self.pages.put("user", text, tokens=self.count(process, text), label=label)
+        page = self.pages.put(role, text, tokens=self.count(process, text), label=label)
         self.mail.send(pid, None if sender is None else sender.pid, page)
         self.journal.append(pid, "mail", page=page.id, sender=sender.pid if sender else None)
         self.wake(pid)

@@ -9,7 +9,7 @@ the page fault: by handle, or by words.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -106,12 +106,20 @@ class Memory:
         """Maps a page at the end and returns it, or the excerpt that is shown in its place.
 
         Room is made before. `share` pages of one group arrive together, each with its part of it.
+        A process whose image's state says `whole` keeps everything as it is; ContextOverflow is
+        raised if there is no room.
         """
         most = room // (CLIP * share)
-        if page.tokens + OVERHEAD > most:
+        whole = process.image_state.get("whole")
+        if page.tokens + OVERHEAD > most and not whole:
             page = self._excerpt(page, model, most - OVERHEAD)
         tokens = page.tokens + OVERHEAD
         if self.resident(process) + tokens > room:
+            if whole:
+                raise ContextOverflow(
+                    f"the conversation takes {self.resident(process) + tokens} tokens or more, "
+                    f"and {model.name} has room for {room}."
+                )
             self.evict(process, room, tokens)
         process.pages.append(page.id, pinned=pinned)
         process.resident_tokens += tokens
@@ -120,11 +128,23 @@ class Memory:
         process.read(page.label)
         return page
 
+    def instruct(self, process: Process, page: Page) -> None:
+        """Maps other instructions in the place of the first page, where those of a chat are."""
+        first = next(iter(process.pages), None)
+        if first is not None and first[0] != page.id and self.pages.get(first[0]).role == "system":
+            process.pages.replace(0, page.id)
+            process.resident_tokens, process.messages = -1, None
+
     def evict(self, process: Process, room: int, need: int = 0) -> int:
         """Swaps out the oldest groups until `need` fits and half of the room is free.
 
         Returns how many pages went. Raises ContextOverflow if what is pinned leaves too little.
         """
+        if process.image_state.get("whole"):
+            raise ContextOverflow(
+                f"process {process.pid}: {self.resident(process)} tokens are more than the {room} "
+                f"there is room for, and its client wants nothing swapped out."
+            )
         target = max(int(room * LOW_WATER) - need, 0)
         groups = self._groups(process)
         kept = self.resident(process)
@@ -292,12 +312,19 @@ def _message(page: Page) -> Message:
 
 def _add(messages: list[Message], message: Message) -> None:
     """Appends; neighbours from the user become one, since many templates insist on turns."""
+    if message.role == "system" and not message.text:
+        return  # holds the place of instructions that may come
     if message.role == "user" and messages and messages[-1].role == "user":
         messages[-1] = Message("user", f"{messages[-1].text}\n\n{message.text}")
     else:
         messages.append(message)
 
 
-def call_meta(calls: tuple[ToolCall, ...]) -> dict[str, Any]:
-    """What an assistant's page keeps of its calls."""
-    return {"calls": [[call.id, call.name, call.arguments, call.raw] for call in calls]}
+def thought_meta(calls: Sequence[ToolCall], finish: str) -> dict[str, Any] | None:
+    """What an assistant's page keeps beside its text: the calls, and that it was cut off."""
+    meta: dict[str, Any] = {}
+    if calls:
+        meta["calls"] = [[call.id, call.name, call.arguments, call.raw] for call in calls]
+    if finish == "length":
+        meta["finish"] = finish
+    return meta or None

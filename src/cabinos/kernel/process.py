@@ -88,6 +88,14 @@ class PageTable:
                 found = True
         return found
 
+    def replace(self, index: int, page_id: int) -> None:
+        """Maps another page at `index`, resident, with the pin of the one before."""
+        self._entries[index] = page_id | (self._entries[index] & PINNED)
+
+    def head(self, length: int) -> "PageTable":
+        """The first `length` pages, as a table of its own."""
+        return PageTable(self.to_bytes()[: 4 * length])
+
     def ids(self) -> set[int]:
         """The pages mapped, resident or not."""
         return {entry & PAGE_ID for entry in self._entries}

@@ -20,7 +20,14 @@ from cabinos.store.pages import Pages
 
 __all__ = ["Replay", "replay"]
 
-GIVEN = ("schema", "stay", "max_steps", "think")  # parts of the state that no step changes
+GIVEN = (
+    "schema",
+    "stay",
+    "max_steps",
+    "think",
+    "hand_back",
+    "whole",
+)  # parts of the state that no step changes
 
 
 @dataclass(slots=True)
@@ -60,11 +67,11 @@ def replay(store: Store, pid: int) -> Replay:
         results = _take(pages, action, settled)
         if results is None:
             asked = {(id_, call.name) for id_, call in action.calls.items()}
-            first = next((e for e in settled if (e.body["call"], e.kind) not in asked), None)
+            first = next((e for e in settled if (_call(e), e.kind) not in asked), None)
             if first is not None:
                 outcome.difference = (
                     f"step {number}: it asks for {_named(action)}, but row {first.seq} of the "
-                    f"journal is {first.kind} ({first.body['call']})."
+                    f"journal is {first.kind} ({_call(first)})."
                 )
             break
         before = state
@@ -85,7 +92,7 @@ def _history(table: ProcessTable, journal: Journal, process: Process) -> Iterato
         for entry in _history(table, journal, original):
             if entry.seq < forked.seq:
                 yield entry
-    yield from (entry for entry in entries if "call" in entry.body and "ok" in entry.body)
+    yield from (entry for entry in entries if "ok" in entry.body)
 
 
 def _take(pages: Pages, action: Syscall, settled: list[Entry]) -> Mapping[str, Result] | None:
@@ -93,7 +100,7 @@ def _take(pages: Pages, action: Syscall, settled: list[Entry]) -> Mapping[str, R
     alone = next(iter(action.calls.values()))
     if alone.name == "recv" and alone.arguments and [e.kind for e in settled[:1]] != ["recv"]:
         return {"0": Result(None)}  # it did not wait, and no mail is no news
-    rows = {entry.body["call"]: entry for entry in settled[: len(action.calls)]}
+    rows = {_call(entry): entry for entry in settled[: len(action.calls)]}
     if {id_: entry.kind for id_, entry in rows.items()} != {
         id_: call.name for id_, call in action.calls.items()
     }:
@@ -113,6 +120,11 @@ def _end(pages: Pages, process: Process, ended: Exit) -> str:
     if ended.text == text:
         return ""
     return f"it ends with {ended.text[:60]!r}, but the process answered {text[:60]!r}."
+
+
+def _call(entry: Entry) -> str:
+    """The id of the call; that of a call that was made alone is not written down."""
+    return str(entry.body.get("call", "0"))
 
 
 def _named(action: Syscall) -> str:

@@ -66,7 +66,9 @@ async def _make(
     try:
         if record["a"] and "0" in record["a"]:
             _name_arguments(m, record)
-        if entry is None or (offered_only and not entry.shown):
+        if offered_only and ("client" in record or process.capabilities.of_client(name)):
+            outcome = _by_client(record)
+        elif entry is None or (offered_only and not entry.shown):
             outcome = await calls.call_tool(m, process, call, record)
         elif record["a"] is None:
             raise InvalidArguments(f"{name}: the arguments were not a JSON object.")
@@ -88,6 +90,14 @@ async def _make(
         return
     values[call] = outcome.value
     _keep(m, process, call, record, outcome)
+
+
+def _by_client(record: Record) -> Outcome | Blocked:
+    """A call that the process's client makes: its result is `deliver`ed."""
+    record["client"] = True  # even if its tools are others meanwhile
+    if "answer" in record:
+        return Outcome(record.pop("answer"), label="untrusted")
+    return Blocked("its client")
 
 
 def _name_arguments(m: "Machine", record: Record) -> None:
@@ -122,11 +132,13 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
         else:
             kept["value"] = value
         m.events.emit(process.pid, "result", id=call, name=name, text=text, ok=outcome.ok)
-    if cost := record.get("cost"):
-        kept["cost"] = cost
+    cost = record.pop("cost", None)
+    if cost is not None:
+        m.events.emit(process.pid, "thought", page=outcome.page, finish=value["finish"], **cost)
     process.read(outcome.label)
     if value is not None or name != "recv":  # that there is no mail is no news
-        m.journal.append(process.pid, name, call=call, **kept)
+        line = kept if call == "0" else {"call": call, **kept}
+        m.journal.append(process.pid, name, **line, **(cost or {}))
     record["s"], record["r"] = "done", kept
     m.store.save(process)
     tool = m.tools.get(record.get("inner", record)["n"])
@@ -142,5 +154,7 @@ def value_of(pages: Pages, name: str, kept: Mapping[str, Any]) -> Any:
     page = pages.get(kept["page"])
     meta = json.loads(page.meta) if page.meta else {}
     if name == "think":
-        return {"text": page.text, "calls": meta.get("calls", []), "finish": "stop"}
+        calls, finish = meta.get("calls", []), meta.get("finish")
+        finish = finish or ("calls" if calls else "stop")
+        return {"text": page.text, "calls": calls, "finish": finish}
     return json.loads(page.text) if meta.get("json") else page.text

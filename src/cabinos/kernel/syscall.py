@@ -5,6 +5,7 @@ or Blocked; a blocked call is asked again whenever the process is woken, so what
 is noted in the record. Errors of the caller are raised as KernelError and become the call's result.
 """
 
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel.births import fork_in_call, make_child
 from cabinos.kernel.call import call_tool
+from cabinos.kernel.capability import ClientTool
 from cabinos.kernel.driver import Tool
 from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
 from cabinos.kernel.outcome import Blocked, Outcome, Record
@@ -21,14 +23,10 @@ from cabinos.kernel.think import think
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["SYSCALLS", "Entry", "model_tools"]
+__all__ = ["SYSCALLS", "Entry", "client_tool", "model_tools"]
 
 
 # ---- work ----------------------------------------------------------------------------------------
-
-
-async def sys_think(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
-    return await think(kernel, p, record)
 
 
 async def sys_call(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
@@ -244,7 +242,7 @@ class Entry:
 TEXT, INT, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
 
 SYSCALLS: dict[str, Entry] = {
-    "think": Entry(sys_think, ("say",)),
+    "think": Entry(think, ("say",)),
     "call": Entry(sys_call, ("name", "arguments")),
     "exec": Entry(
         sys_exec,
@@ -292,7 +290,12 @@ SYSCALLS: dict[str, Entry] = {
 
 
 async def _never(*_: Any, **__: Any) -> None:
-    raise ToolError("a syscall is served by the kernel")
+    raise ToolError("this is served by the kernel, or by the process's client")
+
+
+def client_tool(tool: ClientTool) -> Tool:
+    """A client's tool as models are shown it."""
+    return Tool(tool.name, tool.description, json.loads(tool.parameters), _never)
 
 
 def model_tools() -> dict[str, Tool]:

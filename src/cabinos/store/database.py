@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, Self, TypeVar
 
+from cabinos.store.encode import clean_text
 from cabinos.store.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -147,10 +148,10 @@ class Store:
                 rows, self._rows = self._rows, {}
                 statements, self._statements = self._statements, []
                 waiters, self._waiters = self._waiters, []
-                statements += [row.row() for row in rows.values()]
                 try:
+                    statements += [row.row() for row in rows.values()]
                     await loop.run_in_executor(self._thread, self._transact, statements)
-                except (sqlite3.Error, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, waiters must hear of it
                     self._fail(error, waiters)
                     return
                 self.commits += 1
@@ -161,6 +162,12 @@ class Store:
             self._flushing = None
 
     def _transact(self, statements: Sequence[Statement]) -> None:
+        try:
+            self._apply(statements)
+        except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot hold
+            self._apply([(sql, list(map(clean_text, given))) for sql, given in statements])
+
+    def _apply(self, statements: Sequence[Statement]) -> None:
         writer = self._writer
         assert writer is not None
         writer.execute("BEGIN IMMEDIATE")

@@ -5,13 +5,13 @@ import re
 import sqlite3
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cabinos.store.database import Store
-from cabinos.store.encode import to_json
+from cabinos.store.encode import clean_text, to_json
 from cabinos.store.errors import StoreCorrupt, StoreError
 
-__all__ = ["Hit", "Page", "Pages", "clean_text"]
+__all__ = ["Hit", "Page", "Pages"]
 
 INSERT = "INSERT INTO page (id, hash, role, label, meta, tokens, text) VALUES (?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "id, hash, role, label, meta, tokens, text"
@@ -20,8 +20,7 @@ PAGE_OVERHEAD = 400  # bytes a cached page takes beside its text
 HANDLE = 10  # hexadecimal digits of a hash that name a page to a model
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """One page. `meta` is JSON: {"calls": […]} of an assistant, {"call", "name"} of a result."""
 
     id: int
@@ -44,15 +43,6 @@ class Hit:
 
     page: Page
     score: float
-
-
-def clean_text(text: str) -> str:
-    """The text as UTF-8 can hold it: half surrogate pairs become U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
 
 
 class Pages:

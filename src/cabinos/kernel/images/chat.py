@@ -16,6 +16,14 @@ __all__ = ["Chat"]
 
 MAX_STEPS = 50  # thoughts in one turn, unless asked for otherwise
 MAX_RETRIES = 3  # of a structured answer that does not fit
+DEFAULTS: dict[str, Any] = {
+    "schema": None,
+    "stay": False,
+    "max_steps": MAX_STEPS,
+    "think": None,
+    "hand_back": False,
+    "whole": False,
+}
 
 
 class Chat:
@@ -28,16 +36,38 @@ class Chat:
         stay: bool = False,
         max_steps: int = MAX_STEPS,
         think: Mapping[str, Any] | None = None,
+        hand_back: bool = False,
+        whole: bool = False,
     ) -> dict[str, Any]:
         """The first state. `stay`: after an answer, wait for the next message instead of ending.
 
-        `think` holds options of every thought: `temperature`, `seed`, `max_tokens`.
+        `think` holds options of every thought: `temperature`, `top_p`, `seed`, `max_tokens`,
+        `stop`, `raw`. `hand_back`: calls are not made but end the process, for its client to make
+        them. `whole`: nothing is swapped out or shortened; what does not fit is an error.
         """
         state: dict[str, Any] = {"phase": "start"}
-        options = {"schema": schema, "stay": stay, "max_steps": max_steps, "think": think}
-        defaults = {"schema": None, "stay": False, "max_steps": MAX_STEPS, "think": None}
-        state.update({k: v for k, v in options.items() if v != defaults[k]})
-        return state
+        options = {
+            "schema": schema,
+            "stay": stay,
+            "max_steps": max_steps,
+            "think": think,
+            "hand_back": hand_back,
+            "whole": whole,
+        }
+        return state | {k: v for k, v in options.items() if v != DEFAULTS[k]}
+
+    @staticmethod
+    def on_other_terms(
+        state: dict[str, Any],
+        *,
+        schema: Mapping[str, Any] | None,
+        think: Mapping[str, Any] | None,
+        whole: bool,
+    ) -> dict[str, Any]:
+        """The state with other options from the next thought on."""
+        kept = {k: v for k, v in state.items() if k not in ("schema", "think", "whole")}
+        options = {"schema": schema, "think": think, "whole": whole}
+        return kept | {k: v for k, v in options.items() if v != DEFAULTS[k]}
 
     def resume(self, state: dict[str, Any], results: Mapping[str, Result] | None) -> Step:
         """See `Image.resume`."""
@@ -75,6 +105,8 @@ def _after_thought(state: dict[str, Any], result: Result) -> Step:
     if not result.ok:
         return {**state, "phase": "done"}, Exit(str(result.value), ok=False)
     thought = result.value
+    if thought["calls"] and state.get("hand_back"):
+        return {**state, "phase": "done"}, Exit(thought["text"])
     if thought["calls"]:
         calls = {
             id_: Call(name, arguments if arguments is not None else None)
