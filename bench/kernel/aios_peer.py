@@ -32,7 +32,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import workload
-from workload import Meter, Workload
+from workload import Meter, Run, Workload
 
 UNUSED = (
     "chromadb qdrant_client pulp torch transformers tqdm llama_index sentence_transformers nltk"
@@ -51,7 +51,7 @@ class Unused(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports an empty stand-in for whatever is listed in UNUSED."""
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name in UNUSED or name.split(".")[0] in UNUSED:
+        if name in UNUSED or name.partition(".")[0] in UNUSED:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
 
@@ -73,7 +73,7 @@ class Answers(BaseHTTPRequestHandler):
     load: Workload
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         time.sleep(self.load.latency)
         process, turn = int(asked["messages"][0]["name"]), len(asked["messages"]) // 2 + 1
@@ -98,9 +98,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
-def serve(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
+def serve(run: Run) -> dict[str, Any]:
     """In a process of its own, so that its work is not counted as AIOS's."""
-    Answers.load = load
+    Answers.load = run.load
     server = Server(("127.0.0.1", 0), Answers)
     print(server.server_port, flush=True)
     server.serve_forever()
@@ -122,8 +122,9 @@ def model_server(load: Workload) -> Any:
 # ---- AIOS ----------------------------------------------------------------------------------------
 
 
-def started(folder: Path, port: int, given: dict[str, Any]) -> tuple[Any, Any]:
+def started(run: Run, port: int) -> tuple[Any, Any]:
     """AIOS's executor and its running scheduler. It reads its configuration beside its code."""
+    folder, given = run.folder, run.given
     shutil.copytree(Path(given["aios"]) / "aios", folder / "aios")
     (folder / "aios/config/config.yaml").write_text(CONFIG)
     sys.path[:0] = [str(folder), str(given["cerebrum"])]
@@ -165,10 +166,11 @@ def agent(executor: Any, process: int, load: Workload, ended: list[int]) -> None
     ended.append(process)
 
 
-def crowd(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
+def crowd(run: Run) -> dict[str, Any]:
     """Each agent in a thread of its own, as AIOS's agent factory has it."""
+    load = run.load
     with model_server(load) as port, contextlib.redirect_stdout(io.StringIO()):
-        executor, scheduler = started(folder, port, given)
+        executor, scheduler = started(run, port)
         ended: list[int] = []
         threads = [
             threading.Thread(target=agent, args=(executor, process, load, ended), daemon=True)
@@ -178,21 +180,21 @@ def crowd(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(timeout=given.get("patience", 300))
+                thread.join(timeout=run.given.get("patience", 300))
         if len(ended) < load.processes:
             raise SystemExit(f"aios: {load.processes - len(ended)} agents did not do their work")
         scheduler.stop()
     return {**meter.figures, "steps": load.processes * load.turns, "durable": False}
 
 
-def nothing(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
+def nothing(_run: Run) -> dict[str, Any]:
     return {"absent": "AIOS keeps nothing on disk"}
 
 
-def versions(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
+def versions(run: Run) -> dict[str, Any]:
     found = {}
     for name in ("aios", "cerebrum"):
-        command = ["git", "-C", str(given[name]), "rev-parse", "--short=9", "HEAD"]
+        command = ["git", "-C", str(run.given[name]), "rev-parse", "--short=9", "HEAD"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         found[name] = done.stdout.strip() or "unknown"
     return {"versions": found}

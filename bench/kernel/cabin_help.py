@@ -1,6 +1,8 @@
 """How long `cabin --help` takes, beside an empty Python.
 
     python bench/kernel/cabin_help.py [--quick]
+
+Whole processes, from start to end.
 """
 
 import argparse

@@ -1,6 +1,8 @@
 """Cabin's side: the chat image, a model that answers after a fixed latency, one pure tool.
 
     python bench/kernel/cabin_peer.py CASE JSON
+
+Full durability is the kernel's default; a pure call needs no commit of its own before it is made.
 """
 
 import asyncio
@@ -10,35 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import workload
-from cabinos.kernel.driver import ThinkRequest, Thought, Tool, ToolCall, tool
+from cabinos.kernel.driver import ThinkRequest, Thought, Tool, tool
 from cabinos.kernel.kernel import Kernel, Spawn
-from workload import Meter, Workload
+from stubs import Stub, call, turn_of
+from workload import Meter, Run, Workload
 
 
-class Scripted:
+class Scripted(Stub):
     """The model of the workload: a call in each turn but the last."""
 
-    name = "stub"
-    window = 1_000_000
-    local = True
-    price = (0.0, 0.0)
-
-    def __init__(self, load: Workload, slots: int = 1_000_000) -> None:
+    def __init__(self, load: Workload, slots: int) -> None:
+        super().__init__(slots=slots)
         self._load = load
-        self.slots = slots
-
-    def count(self, text: str) -> int:
-        return len(text) // 4 + 1
 
     async def think(self, request: ThinkRequest) -> Thought:
         if self._load.latency:
             await asyncio.sleep(self._load.latency)
-        turn = 1 + sum(message.role == "assistant" for message in request.messages)
+        turn = turn_of(request.messages)
         said = workload.text("answer", request.pid, turn, self._load.answer)
         if workload.is_last(turn, self._load):
             return Thought(said)
-        call = ToolCall("x", workload.TOOL, {"process": request.pid, "n": turn})
-        return Thought(said, (call,), "calls")
+        return Thought(said, call(workload.TOOL, process=request.pid, n=turn), "calls")
 
 
 def lookup(load: Workload) -> Tool:
@@ -52,11 +46,9 @@ def lookup(load: Workload) -> Tool:
     return found
 
 
-def opened(folder: Path, load: Workload, slots: int = 1_000_000) -> Kernel:
-    """A kernel on a fresh store at full durability, its default."""
-    return Kernel.open(
-        folder / "state.db", drivers=[], models=[Scripted(load, slots)], tools=[lookup(load)]
-    )
+def opened(store: Path, load: Workload, slots: int = 1_000_000) -> Kernel:
+    """A kernel at full durability, its default."""
+    return Kernel.open(store, drivers=[], models=[Scripted(load, slots)], tools=[lookup(load)])
 
 
 def work(process: int, load: Workload) -> Spawn:
@@ -72,60 +64,55 @@ async def finish(process: Any, load: Workload) -> None:
         raise SystemExit(f"cabin: process {process.pid} ended with {said!r}")
 
 
-async def _steps(folder: Path, load: Workload) -> dict[str, Any]:
-    async with opened(folder, load):
+async def _steps(run: Run) -> dict[str, Any]:
+    load = run.load
+    async with opened(run.store, load):
         pass
-    empty = workload.disk(folder / "state.db")
-    async with opened(folder, load) as kernel:
+    empty = workload.disk(run.store)
+    async with opened(run.store, load) as kernel:
         with Meter() as meter:
             [process] = await kernel.spawn_many([work(1, load)])
             await finish(process, load)
-    size = workload.disk(folder / "state.db")
+    size = workload.disk(run.store)
     return {**meter.figures, "steps": load.steps, "disk": size, "empty": empty}
 
 
-async def _crowd(folder: Path, load: Workload) -> dict[str, Any]:
-    async with opened(folder, load) as kernel:
+async def _crowd(run: Run) -> dict[str, Any]:
+    load = run.load
+    async with opened(run.store, load) as kernel:
         with Meter() as meter:
             crowd = await kernel.spawn_many([work(p, load) for p in range(load.processes)])
             await asyncio.gather(*(finish(process, load) for process in crowd))
-    return {
-        **meter.figures,
-        "steps": load.processes * load.steps,
-        "disk": workload.disk(folder / "state.db"),
-    }
+    count = load.processes * load.steps
+    return {**meter.figures, "steps": count, "disk": workload.disk(run.store)}
 
 
-async def _spawn(folder: Path, load: Workload, *, batched: bool) -> dict[str, Any]:
+async def _spawn(run: Run) -> dict[str, Any]:
     """New processes on disk. The model has one slot and is busy, so that they wait for it."""
-    spawns = [work(p, load) for p in range(load.processes)]
-    async with opened(folder, replace(load, latency=3600), slots=1) as kernel:
+    spawns = [work(p, run.load) for p in range(run.load.processes)]
+    async with opened(run.store, replace(run.load, latency=3600), slots=1) as kernel:
         with Meter() as meter:
-            if batched:
+            if run.given["batched"]:
                 await kernel.spawn_many(spawns)
             else:
                 for spawn in spawns:
                     await kernel.spawn_many([spawn])
-    return {
-        **meter.figures,
-        "steps": load.processes,
-        "disk": workload.disk(folder / "state.db"),
-    }
+    return {**meter.figures, "steps": len(spawns), "disk": workload.disk(run.store)}
 
 
-def steps(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
-    return asyncio.run(_steps(folder, load))
+def steps(run: Run) -> dict[str, Any]:
+    return asyncio.run(_steps(run))
 
 
-def crowd(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
-    return asyncio.run(_crowd(folder, load))
+def crowd(run: Run) -> dict[str, Any]:
+    return asyncio.run(_crowd(run))
 
 
-def spawn(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
-    return asyncio.run(_spawn(folder, load, batched=given["batched"]))
+def spawn(run: Run) -> dict[str, Any]:
+    return asyncio.run(_spawn(run))
 
 
-def versions(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
+def versions(_run: Run) -> dict[str, Any]:
     import cabinos
 
     return {"versions": {"cabinos": cabinos.__version__}}

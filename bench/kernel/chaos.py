@@ -3,20 +3,24 @@
     python bench/kernel/chaos.py [--kills 1000] [--seed 1]
 
 A world outside (tests/fixtures/world.py) does what it is told and remembers it. A victim runs a
-kernel in which several agents make pure, local, keyed and raw calls against that world, and is
+kernel in which several processes make pure, local, keyed and raw calls against that world, and is
 killed with SIGKILL: at random times, and at the kernel's four named points. A new victim opens the
-same store, and so on until all work is done; then world, journal, files and transcripts are compared.
-The victim is a fork of this process, so that its imports are not paid for a thousand times; all the
-kernel's own state begins anew.
+same store, and so on until all work is done; then world, journal, files and transcripts are
+compared. The victim is a fork of this process, so that its imports are not paid for a thousand
+times; all the kernel's own state begins anew.
 
-What must hold, of every call of every agent:
+Every other world is worked by agents (image chat), every other one by programs (image code): these
+also spawn children, wait for them, send them messages and sleep.
+
+What must hold, of every call of every process:
 
 - keyed, and raw with a check of its own: happened exactly once.
 - raw without a check: happened at most once before anybody decided; if it was under way when its
   victim died, its process stood as `in_doubt` with a question to a person; and after the person
   (here: somebody who looks at the world) decided, exactly once.
 - local: its file is there with the right content. pure: its result is in the transcript.
-- No effect without an intent in the journal; every chain unbroken; every answer arrived in order.
+- No effect without an intent in the journal; every chain unbroken; every answer arrived in order;
+  no child was born twice and no message read twice.
 """
 
 import argparse
@@ -49,13 +53,14 @@ from cabinos.kernel.driver import (
 from cabinos.kernel.kernel import Kernel, Spawn
 from cabinos.kernel.process import State
 from cabinos.store.journal import Journal
-from tests.fixtures.world import Effect, World, running, tell
+from tests.fixtures.world import Effect, running, tell
 
 POINTS = ("before intent", "after intent", "after effect", "before result")
 MODES = ("random", *POINTS)
 KINDS = ("look", "note", "pay", "post", "ship")  # pure, local, keyed, raw, raw with a check
 OUTSIDE = ("pay", "post", "ship")
-AGENTS, TURNS = 6, 8
+WORKERS, TURNS = 6, 8  # processes of a world, turns of each
+MOST = 15  # kills in one world; then its work is finished in peace
 
 
 @dataclass
@@ -74,7 +79,7 @@ class Findings:
 
 
 def plan(agent: int, turn: int) -> list[tuple[str, str]]:
-    """(tool, argument) of the calls an agent makes in a turn (from 1): one, two or three at once."""
+    """(tool, argument) of the calls an agent makes at once in a turn (from 1)."""
     if turn > TURNS:
         return []
     chosen = random.Random(1000 * agent + turn)
@@ -83,10 +88,36 @@ def plan(agent: int, turn: int) -> list[tuple[str, str]]:
 
 
 def everything() -> Iterator[tuple[str, str]]:
-    """All calls of all agents."""
-    for agent in range(AGENTS):
+    """All calls of all workers."""
+    for worker in range(WORKERS):
         for turn in range(1, TURNS + 1):
-            yield from plan(agent, turn)
+            yield from plan(worker, turn)
+
+
+def program(worker: int) -> str:
+    """The plan of a worker as a program; the first one also has a family."""
+    answers = {"look": "seen {}", "note": "noted", "pay": "{}"}
+    lines = ["sleep(0.01)"]
+    if worker == 0:
+        lines += [
+            "child = spawn(code='a = recv()\\nb = recv()\\na + b')['pid']",
+            "send('one ', child)",
+        ]
+    for turn in range(1, TURNS + 1):
+        for name, what in plan(worker, turn):
+            said = answers.get(name)  # of a raw call in doubt the output may be lost
+            check = f" == {said.format(what)!r}" if said else ""
+            lines.append(f"assert {name}(what={what!r}){check}")
+    if worker == 0:
+        lines += ["send('two', child)", "assert wait(child) == 'one two'"]
+    return "\n".join([*lines, f"'done {worker}'"])
+
+
+def born(programs: bool) -> list[Spawn]:
+    """The workers of a world."""
+    if programs:
+        return [Spawn(code=program(n), tools=KINDS) for n in range(WORKERS)]
+    return [Spawn(request=f"be agent {n}", tools=KINDS) for n in range(WORKERS)]
 
 
 class Agent:
@@ -151,7 +182,7 @@ def tools(address: str, folder: Path) -> list[Tool]:
         """Does something outside each time it is asked."""
         return str((await tell(address, "raw", "", what))["done"])
 
-    async def shipped(context: Context, what: str) -> Outcome:
+    async def shipped(_context: Context, what: str) -> Outcome:
         found = await tell(address, "happened", "", what)
         return "happened" if found["happened"] else "did not happen"
 
@@ -166,11 +197,12 @@ def tools(address: str, folder: Path) -> list[Tool]:
 # ---- the victim ----------------------------------------------------------------------------------
 
 
-async def live(store: Path, offered: list[Tool], address: str, patience: float) -> None:
-    """A kernel until all agents have ended, with a person who decides doubts after `patience` s."""
+async def live(
+    store: Path, offered: list[Tool], address: str, work: list[Spawn], patience: float
+) -> None:
+    """A kernel until all work is done, with a person who decides doubts after `patience` s."""
     async with Kernel.open(store, drivers=[], models=[Agent()], tools=offered) as kernel:
         if not kernel.ps(exited=True):
-            work = [Spawn(request=f"be agent {n}", tools=KINDS) for n in range(AGENTS)]
             await kernel.spawn_many(work)
         await asyncio.sleep(patience)
         while running := kernel.ps():
@@ -198,22 +230,24 @@ def _killer(point: str, passing: int) -> Callable[[str], None]:
     return fault
 
 
-def run_victim(work: Callable[[], Any], mode: str, chance: random.Random) -> bool:
-    """One victim to its death or to the end of the work; whether it was killed.
+def run_victim(
+    work: Callable[[], Any], mode: str, chance: random.Random, longest: float = 0.12
+) -> bool:
+    """One victim to its death, at random within `longest` seconds, or to the end of the work.
 
-    Raises RuntimeError if it ended in another way.
+    Says whether it was killed. Raises RuntimeError if it ended in another way.
     """
-    delay = chance.uniform(0.0, 0.12)
+    delay = chance.uniform(0.0, longest)
     passing = chance.randint(1, 6)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             if mode != "random":
-                calls.fault = _killer(mode, passing)
+                calls.fault = _killer(mode, passing)  # type: ignore[assignment]
             work()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - nothing may come back from a fork
             import traceback
 
             traceback.print_exc()
@@ -234,24 +268,27 @@ def run_victim(work: Callable[[], Any], mode: str, chance: random.Random) -> boo
 
 
 def one_world(folder: Path, kills: int, chance: random.Random, found: Findings) -> None:
-    """Kills victims of one store until its work is done, then compares; at most `kills` more."""
+    """Kills victims of one store, at most `kills` in all; finishes its work; then compares."""
     store, notes = folder / "state.db", folder / "notes"
     notes.mkdir()
+    programs = found.worlds % 2 == 1
     found.worlds += 1
+    work, longest = born(programs), 0.4 if programs else 0.12
     under_way: set[str] = set()  # arguments of raw calls that a death interrupted
+    kills = min(kills, sum(found.kills.values()) + MOST)
     with running(folder) as world:
         offered = tools(world.address, notes)
         while True:
-            enough = sum(found.kills.values()) >= kills
-            mode = "" if enough else MODES[sum(found.kills.values()) % len(MODES)]
-            patience = 0.0 if enough else chance.choice((0.0, 0.0, 0.05))
+            killed = sum(found.kills.values())
+            mode = MODES[killed % len(MODES)] if killed < kills else ""
+            patience = chance.choice((0.0, 0.0, 0.05)) if mode else 0.0
 
-            def work(patience: float = patience) -> None:
-                asyncio.run(live(store, offered, world.address, patience))
+            def victim(patience: float = patience) -> None:
+                asyncio.run(live(store, offered, world.address, work, patience))
 
-            killed = run_victim(work, mode, chance)
+            died = run_victim(victim, mode, chance, longest)
             world.quiet()
-            if not killed:
+            if not died:
                 break
             found.kills[mode] += 1
             under_way |= interrupted(store)
@@ -277,7 +314,7 @@ def interrupted(store: Path) -> set[str]:
     """Arguments of raw calls without a check whose last intent has no result."""
     waiting: dict[tuple[int, str], str] = {}
     for kind, body in journal(store):
-        place = (body["pid"], body.get("call", ""))
+        place = (body["pid"], body.get("call", "0"))  # "0": the only call of a step
         if kind == "intent" and body["tool"] == "post":
             waiting[place] = body["arguments"]["what"]
         elif kind in KINDS:
@@ -288,7 +325,9 @@ def interrupted(store: Path) -> set[str]:
 def without_intent(store: Path, effects: list[Effect]) -> list[str]:
     """Effects that happened though no intent of theirs is on disk."""
     intended = {b["arguments"]["what"] for kind, b in journal(store) if kind == "intent"}
-    return [f"{e.argument} happened without an intent" for e in effects if e.argument not in intended]
+    return [
+        f"{e.argument} happened without an intent" for e in effects if e.argument not in intended
+    ]
 
 
 def compare(
@@ -310,17 +349,19 @@ def compare(
             "SELECT json_extract(detail, '$.arguments.what'), answer FROM ask WHERE kind = 'doubt'"
         ).fetchall()
         ended = connection.execute(
-            "SELECT title, state, text FROM process LEFT JOIN page ON page.id = result ORDER BY pid"
+            "SELECT title, state, text FROM process LEFT JOIN page ON page.id = result "
+            "WHERE parent IS NULL ORDER BY pid"
         ).fetchall()
+        children = connection.execute("SELECT count(*) FROM process WHERE parent = 1").fetchone()[0]
     found.doubts += len(asked)
     found.happened += sum(answer == "happened" for _, answer in asked)
     if hidden := under_way - {what for what, _ in asked}:
         wrong.append(f"in doubt, but never shown: {hidden}")
-    for agent, (title, state, text) in enumerate(ended):
-        if state != "exited" or text != f"done {agent}":
+    for worker, (title, state, text) in enumerate(ended):
+        if state != "exited" or text != f"done {worker}":
             wrong.append(f"{title}: {state}, {text!r}")
-    if len(ended) != AGENTS:
-        wrong.append(f"{len(ended)} processes, not {AGENTS}")
+    if len(ended) != WORKERS or children > 1:
+        wrong.append(f"{len(ended)} processes with {children} children")
     wrong += damaged(store)
     return wrong
 

@@ -8,33 +8,30 @@ SQLite's default. A step's result is stored after it ran; a workflow's start bef
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import workload
-from workload import Meter, Workload
+from workload import Meter, Run, Workload
 
 QUEUE = "spawned"  # nobody listens to it: what is measured is making a durable process
 
 
-@contextmanager
-def launched(folder: Path, given: dict[str, Any]) -> Iterator[Any]:
+@contextlib.contextmanager
+def launched(run: Run) -> Iterator[Any]:
     """DBOS on a fresh SQLite file; workflows must be declared between creation and launch."""
     from dbos import DBOS
 
-    path = folder / "state.db"
-    with sqlite3.connect(path) as connection:
-        if given.get("wal", True):
+    with contextlib.closing(sqlite3.connect(run.store)) as connection:
+        if run.given.get("wal", True):
             connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
     logging.disable(logging.WARNING)
-    DBOS(config={"name": "bench", "system_database_url": f"sqlite:///{path}"})
+    DBOS(config={"name": "bench", "system_database_url": f"sqlite:///{run.store}"})
     DBOS.listen_queues([])
     yield DBOS
     DBOS.destroy()
@@ -43,51 +40,49 @@ def launched(folder: Path, given: dict[str, Any]) -> Iterator[Any]:
 def agent(dbos: Any, load: Workload) -> Any:
     """The agent loop as a synchronous workflow. Messages live in the workflow, as DBOS teaches."""
 
-    @dbos.step()
     def think(process: int, turn: int) -> str:
         if load.latency:
             time.sleep(load.latency)
         return workload.text("answer", process, turn, load.answer)
 
-    @dbos.step()
     def act(process: int, turn: int) -> str:
         return workload.text("result", process, turn, load.result)
 
-    @dbos.workflow()
+    think_step, act_step = dbos.step()(think), dbos.step()(act)
+
     def run(process: int, request: str) -> int:
         messages = [request]
         for turn in range(1, load.turns + 1):
-            messages.append(think(process, turn))
+            messages.append(think_step(process, turn))
             if not workload.is_last(turn, load):
-                messages.append(act(process, turn))
+                messages.append(act_step(process, turn))
         return len(messages)
 
-    return run
+    return dbos.workflow()(run)
 
 
 def agent_async(dbos: Any, load: Workload) -> Any:
     """The same as an asynchronous workflow."""
 
-    @dbos.step()
     async def think(process: int, turn: int) -> str:
         if load.latency:
             await asyncio.sleep(load.latency)
         return workload.text("answer", process, turn, load.answer)
 
-    @dbos.step()
     async def act(process: int, turn: int) -> str:
         return workload.text("result", process, turn, load.result)
 
-    @dbos.workflow()
+    think_step, act_step = dbos.step()(think), dbos.step()(act)
+
     async def run(process: int, request: str) -> int:
         messages = [request]
         for turn in range(1, load.turns + 1):
-            messages.append(await think(process, turn))
+            messages.append(await think_step(process, turn))
             if not workload.is_last(turn, load):
-                messages.append(await act(process, turn))
+                messages.append(await act_step(process, turn))
         return len(messages)
 
-    return run
+    return dbos.workflow()(run)
 
 
 def request(process: int, load: Workload) -> str:
@@ -100,49 +95,52 @@ def check(messages: int, load: Workload) -> None:
         raise SystemExit(f"dbos: {messages} messages, not {2 * load.turns}")
 
 
-def steps(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
-    with launched(folder, given) as dbos:
-        run = agent(dbos, load)
+def steps(run: Run) -> dict[str, Any]:
+    load = run.load
+    with launched(run) as dbos:
+        workflow = agent(dbos, load)
         dbos.launch()
-        empty = workload.disk(folder / "state.db")
+        empty = workload.disk(run.store)
         with Meter() as meter:
-            check(run(0, request(0, load)), load)
-    size = workload.disk(folder / "state.db")
+            check(workflow(0, request(0, load)), load)
+    size = workload.disk(run.store)
     return {**meter.figures, "steps": load.steps, "disk": size, "empty": empty}
 
 
-def crowd(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
-    async def everybody(dbos: Any, run: Any) -> None:
+async def _crowd(dbos: Any, load: Workload) -> Meter:
+    workflow = agent_async(dbos, load)
+    dbos.launch()
+    with Meter() as meter:
         handles = await asyncio.gather(
-            *(dbos.start_workflow_async(run, p, request(p, load)) for p in range(load.processes))
+            *(
+                dbos.start_workflow_async(workflow, p, request(p, load))
+                for p in range(load.processes)
+            )
         )
         for handle in handles:
             check(await handle.get_result(), load)
-
-    async def measure(dbos: Any) -> Meter:
-        run = agent_async(dbos, load)
-        dbos.launch()
-        with Meter() as meter:
-            await everybody(dbos, run)
-        return meter
-
-    with launched(folder, given) as dbos:
-        meter = asyncio.run(measure(dbos))
-    count = load.processes * load.steps
-    return {**meter.figures, "steps": count, "disk": workload.disk(folder / "state.db")}
+    return meter
 
 
-def spawn(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
+def crowd(run: Run) -> dict[str, Any]:
+    with launched(run) as dbos:
+        meter = asyncio.run(_crowd(dbos, run.load))
+    count = run.load.processes * run.load.steps
+    return {**meter.figures, "steps": count, "disk": workload.disk(run.store)}
+
+
+def spawn(run: Run) -> dict[str, Any]:
     """Enqueued one at a time, or batched: all in one transaction, which its client offers."""
     from dbos import DBOSClient
 
-    with launched(folder, given) as dbos:
+    load = run.load
+    with launched(run) as dbos:
         agent(dbos, load)
         dbos.launch()
         dbos.register_queue(QUEUE)
-        client = DBOSClient(system_database_url=f"sqlite:///{folder / 'state.db'}")
+        client = DBOSClient(system_database_url=f"sqlite:///{run.store}")
         options: Any = {"queue_name": QUEUE, "workflow_name": "agent"}
-        if given["batched"]:
+        if run.given["batched"]:
             engine = client._sys_db.engine  # the client offers the transaction, not the engine
             with Meter() as meter, engine.begin() as connection:
                 for p in range(load.processes):
@@ -152,16 +150,10 @@ def spawn(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]
                 for p in range(load.processes):
                     client.enqueue(options, p, request(p, load))
         client.destroy()
-    return {**meter.figures, "steps": load.processes, "disk": workload.disk(folder / "state.db")}
+    return {**meter.figures, "steps": load.processes, "disk": workload.disk(run.store)}
 
 
-def versions(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    return {"versions": {"dbos": version("dbos")}}
-
-
-CASES = {"steps": steps, "storage": steps, "crowd": crowd, "spawn": spawn, "versions": versions}
+CASES = {"steps": steps, "storage": steps, "crowd": crowd, "spawn": spawn}
 
 if __name__ == "__main__":
-    sys.exit(workload.main(CASES))
+    sys.exit(workload.main(CASES, ("dbos",)))

@@ -3,10 +3,10 @@
     python bench/kernel/fairness.py [--quick]
 
 Gap: 20 processes a slot of one tree and 2 of another think without pause. Of two trees that always
-have work, the virtual token counter promises that in any interval the service of one exceeds that of the
-other by at most 2U, U = max(w_in · L_in, w_out · M): L_in the longest prompt, M the most tokens that
-are in the model at once (Sheng et al. 2024, arXiv:2401.00588, theorem 4.4). Service is measured at
-the model, as w_in · prompt + w_out · answer, token by token.
+have work, the virtual token counter promises that in any interval the service of one exceeds that
+of the other by at most 2U, U = max(w_in · L_in, w_out · M): L_in the longest prompt, M the most
+tokens that are in the model at once (Sheng et al. 2024, arXiv:2401.00588, theorem 4.4). Service is
+measured at the model, as w_in · prompt + w_out · answer, token by token.
 
 Wait: 10 processes decode answers of 1,024 tokens; somebody interactive asks at random moments. The
 wait is from standing in the queue to the slot, in quanta as long as the model really took for them.
@@ -103,7 +103,9 @@ def again_tool() -> Any:
     return again
 
 
-async def gap(folder: Path, policy: Policy, seconds: float, slots: int) -> tuple[float, float, float]:
+async def gap(
+    folder: Path, policy: Policy, seconds: float, slots: int
+) -> tuple[float, float, float]:
     """(widest gap, 2U, share of the heavy tree) of a run."""
     model = Decoder(slots, {"heavy": 96, "light": 32})
     store = folder / "state.db"
@@ -177,7 +179,8 @@ def gap_rows(options: argparse.Namespace) -> list[measure.Row]:
 
 def wait_rows(options: argparse.Namespace) -> list[measure.Row]:
     rows = []
-    for policy, asks in (("fair", 40 if options.quick else 200), ("fifo", 5)):
+    cases: list[tuple[Policy, int]] = [("fair", 40 if options.quick else 200), ("fifo", 5)]
+    for policy, asks in cases:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             found = sorted(asyncio.run(waits(Path(folder), policy, asks)))
         p95 = found[int(0.95 * (len(found) - 1))]

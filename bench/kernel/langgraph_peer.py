@@ -10,11 +10,10 @@ import asyncio
 import sqlite3
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import workload
-from workload import Meter, Workload
+from workload import Meter, Run, Workload
 
 
 def build(load: Workload, checkpointer: Any, *, asynchronous: bool) -> Any:
@@ -83,32 +82,33 @@ def check(state: Any, load: Workload) -> None:
         raise SystemExit(f"langgraph: {len(state['messages'])} messages, not {2 * load.turns}")
 
 
-def opened(folder: Path) -> Any:
+def opened(run: Run) -> Any:
     """A SqliteSaver over a fresh file."""
     from langgraph.checkpoint.sqlite import SqliteSaver
 
-    connection = sqlite3.connect(folder / "state.db", check_same_thread=False)
+    connection = sqlite3.connect(run.store, check_same_thread=False)
     connection.execute("PRAGMA synchronous=FULL")
     saver = SqliteSaver(connection)
     saver.setup()
     return saver
 
 
-def steps(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
-    saver = opened(folder)
-    empty = workload.disk(folder / "state.db")
+def steps(run: Run) -> dict[str, Any]:
+    load, saver = run.load, opened(run)
+    empty = workload.disk(run.store)
     graph = build(load, saver, asynchronous=False)
     with Meter() as meter:
         check(graph.invoke(first(0, load), config(0, load), durability="sync"), load)
     saver.conn.close()
-    size = workload.disk(folder / "state.db")
+    size = workload.disk(run.store)
     return {**meter.figures, "steps": load.steps, "disk": size, "empty": empty}
 
 
-async def _crowd(folder: Path, load: Workload) -> Meter:
+async def _crowd(run: Run) -> Meter:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    async with AsyncSqliteSaver.from_conn_string(str(folder / "state.db")) as saver:
+    load = run.load
+    async with AsyncSqliteSaver.from_conn_string(str(run.store)) as saver:
         await saver.conn.execute("PRAGMA synchronous=FULL")
         await saver.setup()
         graph = build(load, saver, asynchronous=True)
@@ -124,33 +124,26 @@ async def _crowd(folder: Path, load: Workload) -> Meter:
     return meter
 
 
-def crowd(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
-    meter = asyncio.run(_crowd(folder, load))
-    count = load.processes * load.steps
-    return {**meter.figures, "steps": count, "disk": workload.disk(folder / "state.db")}
+def crowd(run: Run) -> dict[str, Any]:
+    meter = asyncio.run(_crowd(run))
+    count = run.load.processes * run.load.steps
+    return {**meter.figures, "steps": count, "disk": workload.disk(run.store)}
 
 
-def spawn(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
+def spawn(run: Run) -> dict[str, Any]:
     """A thread with a first checkpoint is the nearest to a durable spawn; there is no batch."""
-    saver = opened(folder)
-    graph = build(load, saver, asynchronous=False)
-    if given["batched"]:
+    if run.given["batched"]:
         return {"absent": "no call that makes several threads"}
+    load, saver = run.load, opened(run)
+    graph = build(load, saver, asynchronous=False)
     with Meter() as meter:
         for process in range(load.processes):
             graph.update_state(config(process, load), first(process, load), as_node="__start__")
     saver.conn.close()
-    return {**meter.figures, "steps": load.processes, "disk": workload.disk(folder / "state.db")}
+    return {**meter.figures, "steps": load.processes, "disk": workload.disk(run.store)}
 
 
-def versions(folder: Path, load: Workload, given: dict[str, Any]) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    names = ("langgraph", "langgraph-checkpoint-sqlite")
-    return {"versions": {name: version(name) for name in names}}
-
-
-CASES = {"steps": steps, "storage": steps, "crowd": crowd, "spawn": spawn, "versions": versions}
+CASES = {"steps": steps, "storage": steps, "crowd": crowd, "spawn": spawn}
 
 if __name__ == "__main__":
-    sys.exit(workload.main(CASES))
+    sys.exit(workload.main(CASES, ("langgraph", "langgraph-checkpoint-sqlite")))

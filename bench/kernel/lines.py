@@ -1,6 +1,8 @@
 """How much there is to read: lines of the kernel and the store, file by file.
 
     python bench/kernel/lines.py
+
+Everything counts: code, docstrings, comments and blank lines.
 """
 
 import argparse

@@ -103,10 +103,11 @@ def counted() -> Iterator[dict[str, str]]:
         library = Path(folder) / "fsyncs.so"
         source = str(HERE / "fsyncs.c")
         command = [compiler or "", "-O2", "-shared", "-fPIC", source, "-o", str(library), "-ldl"]
-        if compiler is None or sys.platform == "darwin" or subprocess.run(command).returncode:
-            yield {}
-        else:
+        usable = compiler is not None and sys.platform == "linux"
+        if usable and subprocess.run(command, check=False).returncode == 0:
             yield {"LD_PRELOAD": str(library)}
+        else:
+            yield {}
 
 
 def run(

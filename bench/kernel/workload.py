@@ -12,6 +12,7 @@ prints one JSON line last. It says what it was given and what came out through `
 import contextlib
 import ctypes
 import functools
+import importlib.metadata
 import json
 import os
 import random
@@ -20,10 +21,10 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 VOCABULARY = (
     "time person year way day thing man world life hand part child eye woman place work week case"
@@ -58,7 +59,7 @@ class Workload:
 @functools.cache
 def words(seed: int, size: int) -> str:
     """The same `size` characters of plain words for the same seed."""
-    chosen = random.Random(seed)  # noqa: S311
+    chosen = random.Random(seed)
     text = ""
     while len(text) < size:
         text += chosen.choice(VOCABULARY) + " "
@@ -98,7 +99,7 @@ class Meter:
 
     figures: dict[str, Any]
 
-    def __enter__(self) -> "Meter":
+    def __enter__(self) -> Self:
         self._fsyncs, self._cpu, self._wall = _fsyncs(), _cpu(), time.perf_counter()
         return self
 
@@ -128,17 +129,38 @@ def disk(store: Path) -> int:
 
 # ---- The shape of a side -------------------------------------------------------------------------
 
-Case = Callable[[Path, Workload, dict[str, Any]], dict[str, Any]]
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a case: an empty folder, the workload, and whatever else was given."""
+
+    folder: Path
+    load: Workload
+    given: dict[str, Any]
+
+    @property
+    def store(self) -> Path:
+        """Where a side keeps its SQLite file."""
+        return self.folder / "state.db"
 
 
-def main(cases: dict[str, Case]) -> int:
-    """Runs the case named on the command line in an empty folder and prints what it found."""
+Case = Callable[[Run], dict[str, Any]]
+
+
+def main(cases: Mapping[str, Case], distributions: Sequence[str] = ()) -> int:
+    """Runs the case named on the command line in an empty folder and prints what it found.
+
+    The case "versions" needs no function: it tells the versions of `distributions`.
+    """
     name, given = sys.argv[1], json.loads(sys.argv[2])
+    if name == "versions" and name not in cases:
+        print(json.dumps({"versions": {d: importlib.metadata.version(d) for d in distributions}}))
+        return 0
     fields = {key: given.pop(key) for key in list(given) if key in Workload.__dataclass_fields__}
     load = Workload(**fields)
     started = peak_rss()
     with tempfile.TemporaryDirectory(dir=given.pop("folder", None)) as folder:
-        found = cases[name](Path(folder), load, given)
+        found = cases[name](Run(Path(folder), load, given))
     found = {**found, "rss": peak_rss(), "rss_started": started, "load": asdict(load)}
     print(json.dumps(found), flush=True)
     return 0

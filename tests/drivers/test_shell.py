@@ -239,14 +239,14 @@ def test_time_is_up_for_everything_it_started(shell: Shell) -> None:
         "started\n[killed: it ran for more than 1 s]"
     )
     assert reader.wait(10) == 0  # the pipe has no writer any more
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 @needs_sandbox
 def test_what_runs_on_in_the_background_ends_with_the_command(shell: Shell) -> None:
     started = time.monotonic()
     assert shell.run("sleep 60 & echo done") == "done"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 @needs_sandbox
@@ -255,7 +255,7 @@ def test_too_many_processes(tmp_path: Path) -> None:
     started = time.monotonic()
     answer = shell.run("i=0; while [ $i -lt 3000 ]; do sleep 60 & i=$((i+1)); done; wait")
     assert "more than 50 processes" in answer or "Resource temporarily unavailable" in answer
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 30
 
 
 @needs_sandbox

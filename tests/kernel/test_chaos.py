@@ -1,4 +1,4 @@
-"""A short kill -9 campaign: no effect lost or repeated, every doubt shown. The long one is a bench."""
+"""A short kill -9 campaign: nothing lost, nothing repeated, every doubt shown."""
 
 import json
 import subprocess

@@ -57,7 +57,8 @@ async def call_tool(
     """One tool call, from its beginning or from wherever it was interrupted."""
     tool = kernel.tools.get(record["n"])
     if tool is None:
-        known = ", ".join(sorted(t.name for t in kernel.offered(process))) or "none"
+        allowed = filter(process.capabilities.allows_tool, kernel.tools)
+        known = ", ".join(sorted(allowed)) or "none"
         raise Denied(f"there is no tool {record['n']!r}. There are: {known}.")
     given = record["a"]
     if given is None:

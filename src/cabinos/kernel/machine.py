@@ -37,9 +37,11 @@ from cabinos.store.errors import StoreError, StoreFailed
 from cabinos.store.journal import Journal
 from cabinos.store.pages import Page, Pages
 
-__all__ = ["Machine"]
+__all__ = ["BY_PERSON", "Machine"]
 
+NO_TOOLS = Offer(())
 OFFERS = 1000  # sets of tools whose offers are kept; clients may bring any number of sets
+BY_PERSON = "by a person"  # why a process has stopped, unless something else stopped it
 GRACE = 10.0  # seconds that effects under way are given when the kernel closes
 log = logging.getLogger("cabinos.kernel")
 
@@ -107,7 +109,9 @@ class Machine:
         return model
 
     def offered(self, process: Process) -> Offer:
-        """The tools a model is shown for this process."""
+        """The tools a model is shown for this process; a program calls them itself."""
+        if process.image == "code":
+            return NO_TOOLS
         c = process.capabilities
         key = (c.tools, bool(c.files), bool(c.web), c.shell, c.client)
         offer = self._offers.get(key)
@@ -291,7 +295,7 @@ class Machine:
                     found = True
         await self.store.commit()
 
-    async def stop(self, pid: int, why: str = "by a person") -> None:
+    async def stop(self, pid: int, why: str = BY_PERSON) -> None:
         """Stops a process: a thought is broken off, an effect under way is finished first."""
         process = self.table.get(pid)
         if process.state in (State.EXITED, State.STOPPED):
@@ -380,6 +384,12 @@ class Machine:
 
     async def answer(self, ask_id: int, answer: str) -> Ask:
         """A person's answer. Raises KernelError if there is no such open question."""
+        ask = self.reply(ask_id, answer)
+        await self.store.commit()
+        return ask
+
+    def reply(self, ask_id: int, answer: str) -> Ask:
+        """A person's answer, staged. Raises KernelError if there is no such open question."""
         ask = self.asks.answer(ask_id, answer)
         process = self.table.get(ask.pid)
         record = process.pending.get("calls", {}).get(ask.call)
@@ -388,7 +398,6 @@ class Machine:
         self.journal.append(ask.pid, "answer", ask=ask_id, answer=answer)
         self.store.save(process)
         self.wake(ask.pid)
-        await self.store.commit()
         return ask
 
     def deliver(self, pid: int, call: str, text: str) -> None:

@@ -106,7 +106,9 @@ def _name_arguments(m: "Machine", record: Record) -> None:
         names: Sequence[str] = entry.takes
     else:
         tool = m.tools.get(record["n"])
-        names = tuple(tool.parameters.get("properties", ())) if tool else ()
+        if tool is None:
+            return  # which is said where it is called
+        names = tuple(tool.parameters.get("properties", ()))
     count = sum(key.isdecimal() for key in record["a"])
     if count > len(names):
         raise InvalidArguments(f"{record['n']} takes at most {len(names)} arguments.")

@@ -1,1 +1,1 @@
-"""Faces over HTTP."""
+"""The kernel over HTTP: OpenAI's API, and processes for programs."""

@@ -116,15 +116,15 @@ class Store:
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Stages a statement for the next commit. Raises StoreFailed after a commit has failed."""
-        self._require_writable()
         self._statements.append((sql, parameters))
-        self._arm()
+        if self._timer is None and self._flushing is None:
+            self._arm()
 
     def save(self, row: Row) -> None:
         """Stages the row as it will be when the next commit is made."""
-        self._require_writable()
         self._rows[id(row)] = row
-        self._arm()
+        if self._timer is None and self._flushing is None:
+            self._arm()
 
     async def commit(self) -> None:
         """Returns when everything staged before is on disk; raises StoreFailed if it cannot be."""
@@ -148,8 +148,8 @@ class Store:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
     def _arm(self) -> None:
-        if self._timer is None and self._flushing is None:
-            self._timer = asyncio.get_running_loop().call_later(LINGER, self.kick)
+        self._require_writable()
+        self._timer = asyncio.get_running_loop().call_later(LINGER, self.kick)
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()

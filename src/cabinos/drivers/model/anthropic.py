@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cabinos.drivers.model.remote import (
     CallPart,
-    Endpoint,
     Part,
     RemoteModel,
     WireNames,
@@ -32,21 +31,25 @@ Block = dict[str, Any]
 class AnthropicModel(RemoteModel):
     """One model of Anthropic's API, or of a server that speaks it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
-        self._client: AsyncAnthropic | None = None
+    def _open(self) -> "AsyncAnthropic":
+        import httpx2
+        from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 
-    async def close(self) -> None:
-        """Closes the connections; idempotent."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        endpoint = self.endpoint
+        timeout = httpx2.Timeout(None, connect=endpoint.connect_timeout)
+        return AsyncAnthropic(
+            base_url=endpoint.base_url,
+            api_key=endpoint.api_key() or "none",  # or the SDK would look for one by itself
+            max_retries=0,
+            timeout=timeout,
+            http_client=DefaultAsyncHttpxClient(timeout=timeout, trust_env=not endpoint.loopback),
+        )
 
     async def _stream(self, request: ThinkRequest) -> AsyncGenerator[Part]:
-        client = self._open()
         import anthropic
         import httpx2
 
+        client: AsyncAnthropic = self._client
         names = WireNames(request.tools)
         body = self._body(request, names)
         try:
@@ -66,27 +69,6 @@ class AnthropicModel(RemoteModel):
             raise self.nonsense(f"an error: {error}") from None
         except (ValueError, RecursionError, AttributeError, TypeError) as error:
             raise self.nonsense(f"what is not a message ({error})") from None
-
-    def _open(self) -> "AsyncAnthropic":
-        try:
-            import httpx2
-            from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
-        except ImportError:
-            raise ModelError(
-                f"{self.name} needs the package anthropic: pip install 'cabinos[remote]'"
-            ) from None
-        if self._client is None:
-            endpoint = self.endpoint
-            timeout = httpx2.Timeout(None, connect=endpoint.connect_timeout)
-            client = DefaultAsyncHttpxClient(timeout=timeout, trust_env=not endpoint.loopback)
-            self._client = AsyncAnthropic(
-                base_url=endpoint.base_url,
-                api_key=endpoint.api_key() or "none",  # or the SDK would look for one by itself
-                max_retries=0,
-                timeout=timeout,
-                http_client=client,
-            )
-        return self._client
 
     # ---- the request -----------------------------------------------------------------------------
 

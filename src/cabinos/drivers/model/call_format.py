@@ -25,7 +25,7 @@ NAME, FIRST, SECOND = "cabin_probe_name", "cabin_probe_first", "cabin_probe_seco
 ENDS = {HERMES: "</tool_call>", FUNCTION: "</function>"}
 BARE = '{"name": "'  # how Llama 3 begins one, with no mark before it
 
-ANYTHING: Mapping[str, Any] = {"type": "object"}
+ANYTHING: Mapping[str, Any] = {"type": "object", "additionalProperties": True}
 ONE_LINE = {"whitespace_flexible": False}
 
 
@@ -66,7 +66,7 @@ class CallFormat:
                 "tool_calls": [{"id": "000000000", "type": "function", "function": call}],
             },
         ]
-        tool = {"name": "other", "description": "?", "parameters": {**ANYTHING, "properties": {}}}
+        tool = {"name": "other", "description": "?", "parameters": ANYTHING}
         try:
             text = template.render(
                 messages,
@@ -139,7 +139,8 @@ class CallFormat:
         for number, tool in enumerate(tools):
             name = json.dumps(tool.name)[1:-1] if quoted else tool.name
             arguments = self._arguments(_compilable(tool.parameters, tokenizer))
-            rules.append(f"tool_{number}: {literal(name + self.between)} %json {arguments}")
+            between = literal(self.between)
+            rules.append(f"tool_{number}: {json.dumps(name)} {between} %json {arguments}")
         rules.append("tool: " + " | ".join(f"tool_{number}" for number in range(len(tools))))
         rules.append(f"rest: {self._rest(literal)}")
         answer = "TEXT"

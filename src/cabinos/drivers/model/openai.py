@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 from cabinos.drivers.model.call_format import as_function
 from cabinos.drivers.model.remote import (
     CallPart,
-    Endpoint,
     Part,
     RemoteModel,
     WireNames,
@@ -15,7 +14,6 @@ from cabinos.drivers.model.remote import (
     integer,
 )
 from cabinos.kernel.driver import Message, ThinkRequest
-from cabinos.kernel.errors import ModelError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
@@ -29,21 +27,25 @@ FINISH = {"stop": "stop", "length": "length", "tool_calls": "calls", "function_c
 class OpenAIModel(RemoteModel):
     """One model of one server."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
-        self._client: AsyncOpenAI | None = None
+    def _open(self) -> "AsyncOpenAI":
+        import httpx2
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-    async def close(self) -> None:
-        """Closes the connections; idempotent."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        endpoint = self.endpoint
+        timeout = httpx2.Timeout(None, connect=endpoint.connect_timeout)
+        return AsyncOpenAI(
+            base_url=endpoint.base_url,
+            api_key=endpoint.api_key() or "none",  # or the SDK would look for one by itself
+            max_retries=0,
+            timeout=timeout,
+            http_client=DefaultAsyncHttpxClient(timeout=timeout, trust_env=not endpoint.loopback),
+        )
 
     async def _stream(self, request: ThinkRequest) -> AsyncGenerator[Part]:
-        client = self._open()
         import httpx2
         import openai
 
+        client: AsyncOpenAI = self._client
         names = WireNames(request.tools)
         body = self._body(request, names)
         try:
@@ -59,27 +61,6 @@ class OpenAIModel(RemoteModel):
             raise self.refused(_status(error.body), error.body or error.message, {}) from None
         except (ValueError, RecursionError, AttributeError, TypeError) as error:
             raise self.nonsense(f"what is not a chat completion ({error})") from None
-
-    def _open(self) -> "AsyncOpenAI":
-        try:
-            import httpx2
-            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-        except ImportError:
-            raise ModelError(
-                f"{self.name} needs the package openai: pip install 'cabinos[remote]'"
-            ) from None
-        if self._client is None:
-            endpoint = self.endpoint
-            timeout = httpx2.Timeout(None, connect=endpoint.connect_timeout)
-            client = DefaultAsyncHttpxClient(timeout=timeout, trust_env=not endpoint.loopback)
-            self._client = AsyncOpenAI(
-                base_url=endpoint.base_url,
-                api_key=endpoint.api_key() or "none",  # or the SDK would look for one by itself
-                max_retries=0,
-                timeout=timeout,
-                http_client=client,
-            )
-        return self._client
 
     # ---- the request -----------------------------------------------------------------------------
 

@@ -133,6 +133,7 @@ class RemoteModel(ABC):
         self.slots = endpoint.slots
         self.local = endpoint.local
         self.price = endpoint.price
+        self._client: Any = None  # of the SDK
 
     def count(self, text: str) -> int:
         """How many tokens the text takes, estimated from above: see `estimate`."""
@@ -147,6 +148,7 @@ class RemoteModel(ABC):
 
     async def think(self, request: ThinkRequest) -> Thought:
         """Answers; see `cabinos.kernel.driver.Model`."""
+        await self._connect()
         shown = _Shown(request)
         request = replace(request, emit=shown.emit)
         attempt = 0
@@ -161,13 +163,31 @@ class RemoteModel(ABC):
                 backoff = BACKOFF * 2 ** (attempt - 1) * secrets.SystemRandom().uniform(0.5, 1)
                 await asyncio.sleep(max(error.after, min(backoff, LONGEST_WAIT)))
 
+    async def close(self) -> None:
+        """Closes the connections; idempotent."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """The SDK's client, with no timeouts but for connecting, and no retries of its own."""
+
     @abstractmethod
     def _stream(self, request: ThinkRequest) -> AsyncGenerator[Part]:
         """Sends the request and yields what comes. Raises ServerError or ContextOverflow."""
 
-    @abstractmethod
-    async def close(self) -> None:
-        """Closes the connections; idempotent."""
+    async def _connect(self) -> None:
+        """Makes the client, on a thread: to import an SDK takes a second or more."""
+        if self._client is not None:
+            return
+        try:
+            client = await asyncio.to_thread(self._open)
+        except ImportError as error:
+            raise ModelError(
+                f"{self.name} needs the package {error.name}: pip install 'cabinos[remote]'"
+            ) from None
+        self._client = self._client or client  # another thought may have been faster
 
     # ---- one attempt -----------------------------------------------------------------------------
 
@@ -208,8 +228,10 @@ class RemoteModel(ABC):
         if status in (401, 403):
             where = self.endpoint.api_key_env
             message += f" (check the key in {where})" if where else " (set api_key_env?)"
-        busy = status in BUSY
-        return ServerError(message, retryable=busy, again=busy, after=_retry_after(headers))
+        busy, after = status in BUSY, _retry_after(headers)
+        if after > LONGEST_WAIT:
+            message += f" (it asks to wait {after:.0f} s)"
+        return ServerError(message, retryable=busy, again=busy, after=after)
 
     def lost(self, error: BaseException) -> ServerError:
         """The error for a connection that could not be made, or broke."""

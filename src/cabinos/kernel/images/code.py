@@ -101,8 +101,12 @@ class Code:
 
 
 def _external(result: Result) -> Any:
+    """What the call returns, or raises. A thought is its text to a program."""
+    value = result.value
+    if result.ok and isinstance(value, dict) and value.keys() == {"text", "calls", "finish"}:
+        value = value["text"]
     if result.ok:
-        return {"return_value": result.value}
+        return {"return_value": value}
     return {"exc_type": "RuntimeError", "message": str(result.value)}
 
 

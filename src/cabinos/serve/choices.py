@@ -1,0 +1,106 @@
+"""One answer among several, put together from what happens in its process."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from cabinos.kernel.events import Event
+from cabinos.serve.errors import ApiError
+from cabinos.serve.turn import Called, Turn, said
+
+__all__ = ["Choice", "merged"]
+
+BETWEEN = "\n\n"  # what a process says before a call of its tools, and what it says after
+
+
+class Choice:
+    """The text and calls of a turn so far.
+
+    `held`: a thought may yet be rejected because it does not fit a schema; text is kept back, and
+    only the last thought counts.
+    """
+
+    def __init__(self, turn: Turn, *, held: bool) -> None:
+        self.calls: tuple[Called, ...] = ()
+        self._turn = turn
+        self._held = held
+        self._cut = False
+        self._done: list[str] = []  # texts of complete thoughts
+        self._shown = ""  # of the thought under way
+
+    @property
+    def text(self) -> str:
+        """What was said."""
+        return BETWEEN.join(self._done)
+
+    @property
+    def finish_reason(self) -> str:
+        """Why it ended, in OpenAI's words."""
+        if self.calls:
+            return "tool_calls"
+        return "length" if self._cut else "stop"
+
+    def take(self, event: Event) -> str:
+        """Takes note of an event; returns the text to be shown now. Raises ApiError."""
+        if event.kind == "retry":
+            if self._shown:
+                message = f"the model broke off and was asked again ({event.data['reason']})."
+                raise ApiError(502, message, code="model_error")
+            return ""
+        if event.kind == "thought":
+            return self._complete(event)
+        if event.kind != "text" or self._held or not event.data["text"]:
+            return ""
+        between = BETWEEN if self._done and not self._shown else ""
+        self._shown += event.data["text"]
+        return between + str(event.data["text"])
+
+    def held_text(self) -> str:
+        """What was kept back."""
+        return self.text if self._held else ""
+
+    async def finish(self) -> None:
+        """Follows the turn to its end. Raises ApiError."""
+        async for event in self._turn.events():
+            if event is not None and event.kind != "retry":
+                self.take(event)
+
+    def _complete(self, event: Event) -> str:
+        """A whole thought; returns what of its text was not shown as it came."""
+        thought = said(self._turn.handle, event.data["page"])
+        self.calls, self._cut = thought.calls, thought.cut
+        between = BETWEEN if self._done and not self._shown else ""
+        rest = "" if self._shown else thought.text
+        if self._held:
+            self._done = []
+        if thought.text:
+            self._done.append(thought.text)
+        self._shown = ""
+        return between + rest if rest and not self._held else ""
+
+
+async def merged(turns: Sequence[Turn]) -> AsyncGenerator[tuple[int, Event | None]]:
+    """The events of several turns, each with its number. Raises ApiError."""
+    queue: asyncio.Queue[tuple[int, Event | None] | Exception | None] = asyncio.Queue()
+
+    async def pump(number: int, turn: Turn) -> None:
+        try:
+            async for event in turn.events():
+                queue.put_nowait((number, event))
+            queue.put_nowait(None)
+        except Exception as error:  # noqa: BLE001 - raised below, where it is waited for
+            queue.put_nowait(error)
+
+    tasks = [asyncio.ensure_future(pump(number, turn)) for number, turn in enumerate(turns)]
+    try:
+        running = len(tasks)
+        while running:
+            item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                running -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,153 @@
+"""What all requests share: the kernel, what its processes are given, and who is being answered."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakValueDictionary
+
+from starlette.requests import Request
+
+from cabinos.kernel.capability import FileGrant
+from cabinos.kernel.kernel import Kernel
+from cabinos.serve.errors import ApiError
+from cabinos.serve.metrics import Metrics
+
+if TYPE_CHECKING:
+    from cabinos.serve.turn import Turn
+
+__all__ = ["Grants", "Service", "service_of", "unless_gone"]
+
+CABIN = "cabin"  # "cabin/NAME": the model NAME with Cabin's own tools; "cabin": the default one
+WAITING = 256  # answers of one model that may wait for a turn, beyond those it can serve at once
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What processes with Cabin's own tools may touch."""
+
+    files: Sequence[FileGrant] = ()
+    web: Sequence[str] = ()
+    shell: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a request's `model` means."""
+
+    asked: str  # as the client calls it
+    name: str  # as the kernel does
+    cabin: bool  # with Cabin's tools
+
+
+class Service:
+    """One served kernel."""
+
+    def __init__(
+        self, kernel: Kernel, *, grants: Grants | None = None, waiting: int = WAITING
+    ) -> None:
+        self.kernel = kernel
+        self.grants = grants or Grants()
+        self.metrics = Metrics(kernel)
+        self.started = time.time()
+        self.closing = False
+        self.turns: set[Turn] = set()
+        self._waiting = waiting
+        self._answering: Counter[str] = Counter()  # by model
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def choose(self, asked: str) -> Chosen:
+        """What a model's name means. Raises ApiError if there is no such model."""
+        models = self.kernel.models
+        if asked in models:
+            return Chosen(asked, asked, cabin=False)
+        prefix, _, name = asked.partition("/")
+        name = name or next(iter(models), "")
+        if prefix == CABIN and name in models:
+            return Chosen(asked, name, cabin=True)
+        message = f"there is no model {asked!r}: GET /v1/models lists them."
+        raise ApiError(404, message, code="model_not_found", param="model")
+
+    @asynccontextmanager
+    async def place(self, model: str, count: int = 1) -> AsyncIterator[None]:
+        """Room for `count` answers of a model. Raises ApiError if too many wait already."""
+        self.require_open()
+        if self._answering[model] + count > self.kernel.model(model).slots + self._waiting:
+            raise ApiError(
+                429,
+                f"{self._answering[model]} answers of {model} wait already: try again later.",
+                code="rate_limit_exceeded",
+                headers={"retry-after": "1"},
+            )
+        self._answering[model] += count
+        try:
+            yield
+        finally:
+            self._answering[model] -= count
+
+    @asynccontextmanager
+    async def alone(self, pid: int) -> AsyncIterator[None]:
+        """Nobody else begins to speak with the process meanwhile."""
+        lock = self._locks.setdefault(pid, asyncio.Lock())
+        async with lock:
+            yield
+
+    def later(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Does something in the background, and by the end at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def require_open(self) -> None:
+        """Raises ApiError if nothing new is begun."""
+        if self.closing:
+            raise closing()
+        if self.kernel.store.failure is not None:
+            raise self.kernel.store.failure
+
+    def close(self) -> None:
+        """Tells everybody who waits for an answer that there will be none. Processes live on."""
+        self.closing = True
+        for turn in self.turns:
+            turn.interrupt()
+
+    async def finish(self) -> None:
+        """Waits for what is done in the background."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def closing() -> ApiError:
+    """What clients are told when the server ends."""
+    return ApiError(503, "the server is shutting down.", code="shutting_down")
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    return cast(Service, request.app.state.service)
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Does the work, or breaks it off when the client goes away and raises CancelledError."""
+    task = asyncio.ensure_future(work)
+    watch = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ApiError(499, "the client went away.")
+        return task.result()
+    finally:
+        for waiting in (task, watch):
+            waiting.cancel()
+        await asyncio.wait({task, watch})
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
