@@ -87,6 +87,7 @@ async def _make(
     if isinstance(outcome, Blocked):
         record["s"] = "sent" if outcome.doubt else "wait"
         record["why"], record["wakes"] = outcome.why, outcome.wake
+        m.store.save(process)  # beside the child that was born, or the question that was asked
         return
     values[call] = outcome.value
     _keep(m, process, call, record, outcome)

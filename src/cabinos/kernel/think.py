@@ -40,6 +40,7 @@ async def think(m: "Machine", process: Process, _call: str, record: Record) -> O
         page = m.pages.put("user", say, tokens=model.count(say))
         m.memory.append(process, page, model, room)
     m.take_mail(process, model, room)
+    m.store.save(process)  # it may have to wait for its turn: what it read is its own now
     if m.memory.resident(process) > room:  # another model, or other tools, than before
         m.memory.evict(process, room)
     frame = model.window - answer - room  # tokens that are not pages: the tools' descriptions
