@@ -56,6 +56,10 @@ async def call_tool(
 ) -> Outcome | Blocked:
     """One tool call, from its beginning or from wherever it was interrupted."""
     tool = kernel.tools.get(record["n"])
+    if record.get("s") == "sent" and (tool is None or tool.effect == "raw"):
+        settled = await _in_doubt(kernel, process, call, record, tool)
+        if settled is not None:
+            return settled
     if tool is None:
         allowed = filter(process.capabilities.allows_tool, kernel.tools)
         known = ", ".join(sorted(allowed)) or "none"
@@ -71,10 +75,6 @@ async def call_tool(
         waits = _approval(kernel, process, call, record, tool, given, verdict.reason)
         if waits is not None:
             return waits
-    if record.get("s") == "sent" and tool.effect == "raw":
-        settled = await _in_doubt(kernel, process, call, record, tool, given)
-        if settled is not None:
-            return settled
     return await _act(kernel, process, call, record, tool, arguments)
 
 
@@ -155,32 +155,35 @@ async def _in_doubt(
     process: Process,
     call: str,
     record: Record,
-    tool: Tool,
-    arguments: Mapping[str, Any],
+    tool: Tool | None,
 ) -> Outcome | Blocked | None:
-    """What is known of a raw call that was under way. None: it did not happen, do it now."""
-    answer = record.pop("answer", None)
-    if answer is None and tool.check is not None:
+    """What is known of a call that was under way, and is raw or whose tool is not there any more.
+
+    None: it did not happen, do it now.
+    """
+    name, arguments, answer = record["n"], record["a"], record.pop("answer", None)
+    if answer is None and tool is not None and tool.check is not None:
         key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
         context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
         try:
-            found = await tool.check(context, **tool.arguments(arguments))
+            with kernel.acting(process.pid, False, TIMEOUT):
+                found = await tool.check(context, **tool.arguments(arguments))
+            answer = {"happened": "happened", "did not happen": "again"}.get(found)
         except Exception:  # noqa: BLE001 - a check that fails has found nothing out
-            found = "unknown"
-        answer = {"happened": "happened", "did not happen": "again"}.get(found)
+            answer = None
     if answer is not None:
         kernel.journal.append(process.pid, "resolved", call=call, answer=answer)
     if answer == "again":
         record.pop("doubt", None)  # spent: interrupted once more, it is asked once more
         return None
     if answer == "happened":
-        return Outcome("It was done before an interruption; its output is lost.", label=tool.label)
+        return Outcome("It was done before an interruption; its output is lost.")
     if answer == "failed":
         return Outcome("It was interrupted and is not to be repeated.", ok=False)
     if "doubt" not in record:
-        bound = binding(process.pid, call, tool.name, arguments)
-        question = f"{tool.name} was interrupted: nobody knows whether it happened."
-        detail = {"tool": tool.name, "arguments": arguments}
+        bound = binding(process.pid, call, name, arguments)
+        question = f"{name} was interrupted: nobody knows whether it happened."
+        detail = {"tool": name, "arguments": arguments}
         record["doubt"] = kernel.ask(process, call, "doubt", bound, question, detail)
-        kernel.journal.append(process.pid, "doubt", call=call, tool=tool.name)
-    return Blocked(f"{tool.name} may or may not have happened", doubt=True)
+        kernel.journal.append(process.pid, "doubt", call=call, tool=name)
+    return Blocked(f"{name} may or may not have happened", doubt=True)
