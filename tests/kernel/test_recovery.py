@@ -142,7 +142,7 @@ def consistent(kernel: Kernel) -> None:
     for (account,) in kernel.store.rows("SELECT account FROM process"):
         assert "reserved" not in account
     for entry in kernel.journal.entries():
-        if entry.kind == "mail" and kernel.table.get(entry.pid).image == "chat":
+        if "sender" in entry.body and kernel.table.get(entry.pid).image == "chat":
             pages = [page for page, *_ in kernel.table.get(entry.pid).pages]
             assert pages.count(entry.body["page"]) == 1, "mail is read once"
 
@@ -281,9 +281,7 @@ def _facts(place: Path) -> _Facts:
     return _Facts({pid for (pid,) in rows}, dict(pages))
 
 
-def _compare(
-    began: _Facts, ending: Ending, expected: Ending, about: str, ended: _Facts
-) -> None:
+def _compare(began: _Facts, ending: Ending, expected: Ending, about: str, ended: _Facts) -> None:
     roots = min(expected.answers, default=0)
     if began.pids >= {roots}:
         for pid in began.pids & expected.answers.keys():
@@ -391,7 +389,6 @@ def ended_tool() -> Tool:
 
 def test_a_doubt_about_a_tool_that_is_gone_is_not_forgotten(tmp_path: Path) -> None:
     async def main() -> None:
-        outside = Outside()
         started = asyncio.Event()
 
         @tool(effect="raw", label="trusted")

@@ -22,7 +22,6 @@ from cabinos.kernel.errors import (
     InvalidArguments,
     KernelError,
     ModelError,
-    ToolError,
 )
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.policy import check
@@ -63,7 +62,7 @@ async def call_tool(
     if tool is None:
         allowed = filter(process.capabilities.allows_tool, kernel.tools)
         known = ", ".join(sorted(allowed)) or "none"
-        raise Denied(f"there is no tool {record['n']!r}. There are: {known}.")
+        raise Denied(f"there is no tool {record['n'][:80]!r}. There are: {known}.")
     given = record["a"]
     if given is None:
         raise InvalidArguments(f"{tool.name}: the arguments were not a JSON object.")
@@ -102,27 +101,25 @@ async def _act(
                 await kernel.store.commit()
                 fault("after intent")
             value = await tool.run(context, **arguments)
-    except (ToolError, InvalidArguments, Denied) as error:
-        return Outcome(str(error), ok=False, label=tool.label)
-    except TimeoutError:
-        return Outcome(f"{tool.name} took longer than {TIMEOUT:g} s.", ok=False, label=tool.label)
-    except (KernelError, StoreError):
+        label = tool.label
+        if isinstance(value, Labelled):
+            value, label = value.value, value.label
+        value = _plain(value)
+    except (StoreError, *FATAL):
         raise
-    except Exception as error:  # noqa: BLE001 - a tool is anybody's code
+    except KernelError as error:
+        return Outcome(str(error), ok=False, label=tool.label)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool is anybody's code
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
     if outside:
         fault("after effect")
-    if isinstance(value, Labelled):
-        return Outcome(_plain(value.value), label=value.label)
-    return Outcome(_plain(value), label=tool.label)
+    return Outcome(value, label=label)
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON holds it."""
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return json.loads(json.dumps(value, default=str))
+    """The value as JSON holds it; raises ValueError or TypeError if it cannot."""
+    return value if isinstance(value, str) else json.loads(json.dumps(value, default=str))
 
 
 def _approval(

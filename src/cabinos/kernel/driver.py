@@ -57,7 +57,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A result whose integrity is known only when it is there, and not by what the tool declares."""
+    """A result whose integrity is known only when it is there, not by what its tool declares."""
 
     value: Any
     label: Integrity

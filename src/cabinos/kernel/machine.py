@@ -534,7 +534,7 @@ class Machine:
 class _Acting:
     """A tool under way. Written out since a thousand of them run at once."""
 
-    __slots__ = ("_count", "_deadline", "_outside", "_pid", "_task", "_watchdog")
+    __slots__ = ("_count", "_outside", "_pid", "_seconds", "_task", "_watchdog")
 
     def __init__(
         self,
@@ -546,13 +546,13 @@ class _Acting:
     ) -> None:
         self._count, self._watchdog = count, watchdog
         self._pid, self._outside = pid, outside
-        self._deadline = time.monotonic() + seconds
+        self._seconds = seconds
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._watchdog.deadlines[task] = self._deadline
+        self._watchdog.deadlines[task] = time.monotonic() + self._seconds
         if self._outside:
             self._count[self._pid] += 1
 
@@ -563,7 +563,7 @@ class _Acting:
         if self._task in self._watchdog.bitten:
             self._watchdog.bitten.discard(self._task)
             if self._task.uncancel() == 0 and kind is asyncio.CancelledError:
-                raise TimeoutError
+                raise ToolError(f"it took longer than {self._seconds:g} s.")
         elif kind is asyncio.CancelledError and not self._task.cancelling():
             raise ToolError("it was broken off from inside.")
 

@@ -64,7 +64,7 @@ async def _make(
     name, offered_only = record["n"], process.pending["paged"]
     entry = SYSCALLS.get(name)
     try:
-        if record["a"] and "0" in record["a"]:
+        if not offered_only and "0" in record["a"]:
             _name_arguments(m, record)
         if offered_only and ("client" in record or process.capabilities.of_client(name)):
             outcome = _by_client(record)
@@ -80,7 +80,12 @@ async def _make(
         raise
     except KernelError as error:
         outcome = Outcome(str(error), ok=False)
-    except (TypeError, ValueError, KeyError) as error:  # of a syscall's arguments
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        ArithmeticError,
+    ) as error:  # of a syscall's arguments
         if entry is None:
             raise
         outcome = Outcome(f"{name}: {error}", ok=False)

@@ -69,7 +69,12 @@ def _keep_thought(
 ) -> Outcome:
     """The answer as a page; its calls get ids that are the same in every replay."""
     calls = tuple(
-        ToolCall(f"c{process.step}-{number}", call.name, call.arguments, call.raw)
+        ToolCall(
+            f"c{process.step}-{number}",
+            call.name,
+            call.arguments if isinstance(call.arguments, dict) else None,
+            call.raw,
+        )
         for number, call in enumerate(thought.calls)
     )
     page = m.pages.put(
