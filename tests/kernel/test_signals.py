@@ -207,8 +207,6 @@ async def finish(s: Scene, handle: ProcessHandle) -> str:
         with s.kernel.events.subscribe(handle.pid) as queue:
             mail = handle.state == State.BLOCKED and handle.process.waiting == "a message"
             if handle.state not in (State.EXITED, State.STOPPED) and not mail:
-                handle.state == State.BLOCKED and handle.process.waiting != "a message"
-            ):
                 await queue.get()
     status = (await handle.ended()).status
     assert status is not None
