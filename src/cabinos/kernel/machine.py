@@ -252,7 +252,9 @@ class Machine:
         if value is not None:
             status["value"] = value
         if process.result is None or self.pages.get(process.result).text != text:
-            page = self.pages.put("assistant", text, tokens=0, label=process.label)
+            page = self.pages.put(
+                "assistant", text, tokens=self.count(process, text), label=process.label
+            )
             process.result = page.id
         process.state, process.waiting, process.wake = State.EXITED, None, None
         process.ended, process.status, process.pending = time.time(), status, {}
