@@ -12,9 +12,11 @@ is done about it then depends on the tool's effect class alone:
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cabinos.kernel import budget
 from cabinos.kernel.driver import Context, Labelled, Tool
 from cabinos.kernel.errors import (
     BudgetExceeded,
@@ -90,8 +92,12 @@ async def _act(
     record["s"] = "sent"
     kernel.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
     context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
+    left, began = budget.seconds_left(process.accounts()), time.monotonic()
+    if left == 0:
+        raise BudgetExceeded("the time of its budget, or of an ancestor's, is used up.")
+    limit = TIMEOUT if left is None else min(TIMEOUT, left)
     try:
-        with kernel.acting(process.pid, outside, TIMEOUT):  # a stop now would leave a doubt
+        with kernel.acting(process.pid, outside, limit):  # a stop now would leave a doubt
             if outside:
                 fault("before intent")
                 kernel.journal.append(
@@ -112,6 +118,10 @@ async def _act(
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool is anybody's code
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
+    finally:
+        if left is not None:
+            budget.settle(process.accounts(), (0, 0), (0, 0), time.monotonic() - began)
+            kernel.save_lineage(process)
     if outside:
         fault("after effect")
     return Outcome(value, label=label)
