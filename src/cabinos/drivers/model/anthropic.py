@@ -29,7 +29,10 @@ Block = dict[str, Any]
 
 
 class AnthropicModel(RemoteModel):
-    """One model of Anthropic's API, or of a server that speaks it."""
+    """One model of Anthropic's API, or of a server that speaks it.
+
+    The API takes neither a seed nor a temperature: both are ignored.
+    """
 
     def _open(self) -> "AsyncAnthropic":
         import httpx2
@@ -51,9 +54,9 @@ class AnthropicModel(RemoteModel):
 
         client: AsyncAnthropic = self._client
         names = WireNames(request.tools)
-        body = self._body(request, names)
+        sending = client.messages.create(**self._body(request, names))
         try:
-            async with await client.messages.create(**body) as stream:
+            async with await sending as stream:
                 kind = stream.response.headers.get("content-type", "nothing").partition(";")[0]
                 if kind != "text/event-stream":
                     raise self.nonsense(f"{kind} where an event stream was due; is base_url right?")
@@ -91,8 +94,6 @@ class AnthropicModel(RemoteModel):
             body["output_config"] = {
                 "format": {"type": "json_schema", "schema": _answer_schema(request.schema)}
             }
-        if request.temperature is not None:
-            body["temperature"] = min(request.temperature, 1.0)  # the API knows no more
         if stops := [stop for stop in request.stop if stop.strip()]:  # nor stops of white space
             body["stop_sequences"] = stops
         return body
@@ -171,11 +172,7 @@ def _tool(tool: Tool, names: WireNames) -> Block:
 
 
 def _as_wire(messages: Sequence[Message], names: WireNames) -> tuple[list[Block], list[Block]]:
-    """The system's blocks, and turns of user and assistant.
-
-    Results of tools are part of the user's turn, before anything else in it. What the system says
-    later on is part of the user's turn as well, between tags.
-    """
+    """The system's blocks, and turns: results of tools come first in a turn of the user."""
     system: list[Block] = []
     turns: list[Block] = []
     for message in messages:
@@ -183,9 +180,7 @@ def _as_wire(messages: Sequence[Message], names: WireNames) -> tuple[list[Block]
         if message.role == "system" and not turns:
             system += text
             continue
-        if message.role == "system":
-            text = [_text(f"<system>\n{message.text}\n</system>")]
-        role = "assistant" if message.role == "assistant" else "user"
+        role = "user" if message.role == "tool" else message.role
         blocks = [_result(message)] if message.role == "tool" else text
         for call in message.calls:
             arguments = {"invalid": call.raw} if call.arguments is None else call.arguments

@@ -47,9 +47,9 @@ class OpenAIModel(RemoteModel):
 
         client: AsyncOpenAI = self._client
         names = WireNames(request.tools)
-        body = self._body(request, names)
+        sending = client.chat.completions.create(**self._body(request, names))
         try:
-            async with await client.chat.completions.create(**body) as stream:
+            async with await sending as stream:
                 await self._check_type(stream)
                 async for chunk in stream:
                     yield self._part(chunk, names)
