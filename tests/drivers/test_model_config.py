@@ -90,8 +90,14 @@ def test_the_driver_closes_its_models(chat_model: ChatModelMaker) -> None:
     local, remote = device.models
     assert isinstance(local, LocalModel)
     assert isinstance(remote, OpenAIModel)
-    assert device.close is not None
-    asyncio.run(device.close())
+    close = device.close
+    assert close is not None
+
+    async def closing() -> None:
+        await close()
+        await close()
+
+    asyncio.run(closing())
     with pytest.raises(ModelError, match="tiny is closed"):
         local._open()
     assert not driver({}).models

@@ -155,12 +155,12 @@ def test_lone_surrogates_do_not_break_a_request(provider: str) -> None:
 # ---- servers that fail ---------------------------------------------------------------------------
 
 RETRYABLE: dict[Fault, str] = {
-    "hang before headers": "sent nothing for 0.3 s (not even a beginning)",
+    "hang before headers": "sent nothing for 1 s (not even a beginning)",
     "die before headers": "no connection to http://127.0.0.1",
-    "hang mid-stream": "sent nothing for 0.3 s (after ",
+    "hang mid-stream": "sent nothing for 1 s (",
     "die mid-stream": "or it broke: ",
     "no end": "broke off its answer (after ",
-    "nothing for ever": "sent nothing for 0.3 s (not even a beginning)",
+    "nothing for ever": "sent nothing for 1 s (not even a beginning)",
 }
 NONSENSE: dict[Fault, str] = {
     "invalid UTF-8": "sent what is not a ",
@@ -174,20 +174,21 @@ NONSENSE: dict[Fault, str] = {
 def test_each_failure_is_one_clear_error_in_bounded_time(
     provider: str, fault: Fault, message: str
 ) -> None:
-    talk = Talk(provider, Reply(TEXT, fault=fault), idle_timeout=0.3, retries=1)
+    patience = 1 if "sent nothing" in message else 60
+    talk = Talk(provider, Reply(TEXT, fault=fault), idle_timeout=patience, retries=1)
     assert talk.error is not None
     assert message in str(talk.error)
     assert str(talk.error).startswith("smart: ")
     assert type(talk.error) is ModelError
     assert talk.error.retryable == (fault in RETRYABLE)
-    assert talk.seconds < 3
+    assert talk.seconds < 30
     assert TEXT.startswith("".join(talk.shown))
 
 
 def test_a_connection_left_open_does_not_lose_the_answer(provider: str) -> None:
-    talk = Talk(provider, Reply(TEXT, fault="never closes"), idle_timeout=5)
+    talk = Talk(provider, Reply(TEXT, fault="never closes"), idle_timeout=60)
     assert talk.thought.text == TEXT
-    assert talk.seconds < 3
+    assert talk.seconds < 30
 
 
 def test_nobody_is_there(provider: str) -> None:

@@ -93,7 +93,7 @@ def test_a_dialogue_in_openais_form() -> None:
 
 
 def test_options_in_openais_form() -> None:
-    options = {"temperature": 0.0, "seed": 0, "stop": ("\n", "END"), "schema": SCHEMA}
+    options: Any = {"temperature": 0.0, "seed": 0, "stop": ("\n", "END"), "schema": SCHEMA}
     body = sent("openai", replace(REQUEST, tools=(), **options))
     assert (body["temperature"], body["seed"], body["stop"]) == (0.0, 0, ["\n", "END"])
     assert body["response_format"] == {
@@ -138,22 +138,24 @@ def test_calls_left_in_the_text_are_found_if_so_configured() -> None:
 
 def chunks(*deltas: dict[str, Any], finish: str = "tool_calls") -> Reply:
     """A stream of just these deltas."""
-    choices = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
-    choices.append([{"index": 0, "delta": {}, "finish_reason": finish}])
-    events = [f"data: {json.dumps({'choices': choice})}\n\n" for choice in choices]
+    ends: list[str | None] = [*(None for _ in deltas), finish]
+    events = [
+        f"data: {json.dumps({'choices': [{'delta': delta, 'finish_reason': end}]})}\n\n"
+        for delta, end in zip([*deltas, {}], ends, strict=True)
+    ]
     body = "".join([*events, "data: [DONE]\n\n"]).encode()
     return Reply(headers={"Content-Type": "text/event-stream; charset=utf-8"}, body=body)
 
 
 def test_servers_that_give_calls_without_an_index() -> None:
-    one = {"id": "1", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    one: Any = {"id": "1", "function": {"name": "add", "arguments": '{"a": 1}'}}
     other = {"id": "2", "function": {"name": "sub", "arguments": "{}"}}
     talk = Talk("openai", chunks({"tool_calls": [one, other]}), request=REQUEST)
     assert [(call.id, call.name) for call in talk.thought.calls] == [("1", "add"), ("2", "sub")]
 
 
 def test_servers_that_repeat_the_name_or_give_no_id() -> None:
-    first = {"index": 0, "function": {"name": "add", "arguments": '{"a"'}}
+    first: Any = {"index": 0, "function": {"name": "add", "arguments": '{"a"'}}
     second = {"index": 0, "function": {"name": "add", "arguments": ": 1}"}}
     talk = Talk(
         "openai", chunks({"tool_calls": [first]}, {"tool_calls": [second]}), request=REQUEST
@@ -257,7 +259,7 @@ def test_a_dialogue_in_anthropics_form() -> None:
 
 
 def test_options_in_anthropics_form() -> None:
-    options = {"temperature": 1.7, "seed": 3, "stop": ("\n", "END"), "schema": SCHEMA}
+    options: Any = {"temperature": 1.7, "seed": 3, "stop": ("\n", "END"), "schema": SCHEMA}
     body = sent("anthropic", replace(REQUEST, tools=(), **options))
     assert body["stop_sequences"] == ["END"]
     assert body["output_config"] == {"format": {"type": "json_schema", "schema": SCHEMA}}

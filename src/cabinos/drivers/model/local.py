@@ -7,8 +7,8 @@ wanted, and it continues with the very tokens it would have had.
 """
 
 import asyncio
-import json
 import threading
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -97,7 +97,7 @@ class LocalModel:
         splitter = Splitter(
             [tool.name for tool in request.tools],
             marks=prompter.call_format.marks,
-            id_prefix=f"call_{blake2b(json.dumps(prompt).encode(), digest_size=6).hexdigest()}_",
+            id_prefix=f"call_{blake2b(array('i', prompt), digest_size=6).hexdigest()}_",
             thinking=prompter.opens_thinking(prompt),
         )
         said: list[str] = []
@@ -188,7 +188,7 @@ class LocalModel:
         if request.tools:
             calls = prompter.call_format
             return calls.constraint(request.tools, prompter.tokenizer, request.schema)
-        return Constraint.json_schema(request.schema) if request.schema is not None else None
+        return Constraint.json_schema(dict(request.schema)) if request.schema is not None else None
 
     # ---- opening and closing ---------------------------------------------------------------------
 
