@@ -23,7 +23,6 @@ from cabinos.kernel.driver import Message, ThinkRequest, Thought, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ModelError
 
 if TYPE_CHECKING:
-    from cabinos.engine.constraints import Constraint
     from cabinos.engine.model import Model
     from cabinos.engine.request import Completion, Handle
     from cabinos.engine.scheduler import Scheduler, SchedulerStats
@@ -177,18 +176,9 @@ class LocalModel:
             seed=request.seed,
             stop=(*request.stop, *prompter.stop),
             show_token_ids=prompter.markup,
-            constraint=self._constraint(request),
+            constraint=prompter.constraint(request.tools, request.schema),
         )
         return prompt, self._open().submit(prompt, params)
-
-    def _constraint(self, request: ThinkRequest) -> "Constraint | None":
-        from cabinos.engine.constraints import Constraint
-
-        prompter = self._prompter
-        if request.tools:
-            calls = prompter.call_format
-            return calls.constraint(request.tools, prompter.tokenizer, request.schema)
-        return Constraint.json_schema(dict(request.schema)) if request.schema is not None else None
 
     # ---- opening and closing ---------------------------------------------------------------------
 
