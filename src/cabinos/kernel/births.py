@@ -33,6 +33,7 @@ def make_process(
     image: str,
     *,
     request: str = "",
+    context: str = "",
     messages: Sequence[Message] = (),
     source: str = "",
     title: str = "",
@@ -80,20 +81,23 @@ def make_process(
     if parent is not None:
         process.read(parent.label)
     if image == "chat":
-        _first_pages(m, process, SYSTEM if system is None else system, request)
+        _first_pages(m, process, SYSTEM if system is None else system, request, context)
         _earlier_pages(m, process, messages)
     m.table.add(process)
     m.journal.append(pid, "spawn", image=image, title=process.title, parent=process.parent)
     return process
 
 
-def _first_pages(m: "Machine", process: Process, system: str, request: str) -> None:
-    """The pinned beginning of a conversation."""
+def _first_pages(m: "Machine", process: Process, system: str, request: str, context: str) -> None:
+    """The pinned beginning of a conversation, and what came with the request."""
     model, room = m.model(process.model), m.room(process)
     for role, text, label in (("system", system, "trusted"), ("user", request, process.label)):
         if text or (role == "system" and process.image_state.get("stay")):  # a place for them
             page = m.pages.put(role, text, tokens=model.count(text), label=label)
             m.memory.append(process, page, model, room, pinned=True)
+    if context:
+        page = m.pages.put("user", context, tokens=model.count(context), label="untrusted")
+        m.memory.append(process, page, model, room)
 
 
 def _earlier_pages(m: "Machine", process: Process, messages: Sequence[Message]) -> None:

@@ -39,6 +39,7 @@ class Spawn:
     """Everything a new process can be given."""
 
     request: str = ""
+    context: str = ""  # what comes with it and was not typed: untrusted
     code: str = ""  # a program instead of a request
     messages: Sequence[Message] = ()  # what was said before, or instead of a request
     system: str | None = None  # None: the kernel's own
@@ -176,6 +177,7 @@ class Kernel(Machine):
             self,
             "code" if spawn.code else "chat",
             request=spawn.request,
+            context=spawn.context,
             messages=spawn.messages,
             source=spawn.code,
             system=spawn.system,

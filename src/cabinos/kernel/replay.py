@@ -20,7 +20,14 @@ from cabinos.store.pages import Pages
 
 __all__ = ["Replay", "replay"]
 
-GIVEN = ("schema", "stay", "max_steps", "think")  # parts of the state that no step changes
+GIVEN = (
+    "schema",
+    "stay",
+    "max_steps",
+    "think",
+    "hand_back",
+    "whole",
+)  # parts of the state that no step changes
 
 
 @dataclass(slots=True)

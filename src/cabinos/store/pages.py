@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cabinos.store.database import Store
 from cabinos.store.encode import clean_text, to_json
-from cabinos.store.errors import StoreError
+from cabinos.store.errors import StoreCorrupt, StoreError
 
 __all__ = ["Hit", "Page", "Pages"]
 
@@ -69,7 +69,7 @@ class Pages:
         """The page with this content: the one there is, or a new one, staged."""
         text = clean_text(text)
         extra = to_json(meta) if meta else None
-        address = hashlib.sha256(f"{role} {label} {extra or ''}\n{text}".encode()).digest()
+        address = _address(role, label, extra, text)
         known = self._by_hash.get(address)
         if known is not None:
             return self.get(known)
@@ -117,6 +117,21 @@ class Pages:
             if page.id not in self._by_id:
                 self._by_hash.pop(page.hash, None)
 
+    def verify(self) -> int:
+        """Checks that every page is what its hash says, and returns how many there are.
+
+        Raises StoreCorrupt with the first that was changed.
+        """
+        count, after = 0, 0
+        while rows := self._store.rows(
+            f"SELECT {COLUMNS} FROM page WHERE id > ? ORDER BY id LIMIT 500", (after,)
+        ):
+            for page_id, address, role, label, meta, _, text in rows:
+                if _address(role, label, meta, text) != address:
+                    raise StoreCorrupt(f"{self._store.path}: page {page_id} was changed.")
+            count, after = count + len(rows), rows[-1][0]
+        return count
+
     async def search(self, query: str, among: set[int] | None = None, limit: int = 8) -> list[Hit]:
         """Pages that hold words of `query`, the best first; `among`: of these ids alone.
 
@@ -144,6 +159,10 @@ class Pages:
             return found
 
         return [Hit(self.get(page_id), score) for page_id, score in await self._store.run(run)]
+
+
+def _address(role: str, label: str, meta: str | None, text: str) -> bytes:
+    return hashlib.sha256(f"{role} {label} {meta or ''}\n{text}".encode()).digest()
 
 
 def _index_new(db: sqlite3.Connection) -> None:
