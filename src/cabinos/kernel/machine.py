@@ -244,8 +244,7 @@ class Machine:
         log.critical("%s", error)
         kind = type(error).__name__
         self.events.emit(process.pid, "state", state="lost", why=str(error), error=kind)
-        for settled in self._settled.values():
-            settled.set()
+        self._tell_all()
 
     def _exit(self, process: Process, code: str, text: str, value: Any, error: str = "") -> None:
         status: dict[str, Any] = {"code": code}
@@ -271,6 +270,11 @@ class Machine:
     def _tell(self, pid: int) -> None:
         """Wakes whoever waits for the end, or a stop, of a process."""
         if settled := self._settled.pop(pid, None):
+            settled.set()
+
+    def _tell_all(self) -> None:
+        """Wakes everybody who waits, since there is nothing to wait for any more."""
+        for settled in self._settled.values():
             settled.set()
 
     def answer_of(self, process: Process) -> tuple[Any, bool]:
@@ -521,6 +525,7 @@ class Machine:
                 if close := getattr(image, "close", None):
                     await close()
             await self.store.close()
+            self._tell_all()
 
     async def ended(self, pid: int, *, or_stopped: bool = False) -> Process:
         """Waits until a process has ended, and its end is on disk."""
