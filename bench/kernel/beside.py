@@ -166,7 +166,7 @@ def main() -> int:
     options.folder = str(options.folder) if options.folder is not None else None
     every = measure.sides(options)
     sides = [side for side in every if not side.missing]
-    floor = [measure.sync_floor(options.folder)]
+    floor, stick = [measure.sync_floor(options.folder)], [measure.yardstick()]
     rows: list[Row] = []
     for case in options.cases:
         if case == "steps":
@@ -179,8 +179,11 @@ def main() -> int:
         else:
             rows += storage_rows(options, sides)
         floor.append(measure.sync_floor(options.folder))
+        stick.append(measure.yardstick())
     medians = [value["median"] for value in floor]
     rows.append({"what": "floor: one fsync, ms", "side": "disk", **measure.spread(medians)})
+    yard = {"what": "yardstick: a fixed loop, ms of CPU", "side": "machine"}
+    rows.append({**yard, **measure.spread(stick)})
     for side in every:
         if side.missing:
             rows.append({"what": "all", "side": side.name, "absent": side.missing})
