@@ -18,6 +18,7 @@ What must hold, of every call of every process:
 - raw without a check: happened at most once before anybody decided; if it was under way when its
   victim died, its process stood as `in_doubt` with a question to a person; and after the person
   (here: somebody who looks at the world) decided, exactly once.
+- approved by a person: asked once, and done after that only.
 - local: its file is there with the right content. pure: its result is in the transcript.
 - No effect without an intent in the journal; every chain unbroken; every answer arrived in order;
   no child was born twice and no message read twice.
@@ -57,8 +58,9 @@ from tests.fixtures.world import Effect, running, tell
 
 POINTS = ("before intent", "after intent", "after effect", "before result")
 MODES = ("random", *POINTS)
-KINDS = ("look", "note", "pay", "post", "ship")  # pure, local, keyed, raw, raw with a check
-OUTSIDE = ("pay", "post", "ship")
+# pure, local, keyed, raw, raw with a check, keyed with a person's approval of each call
+KINDS = ("look", "note", "pay", "post", "ship", "sign")
+OUTSIDE = ("pay", "post", "ship", "sign")
 WORKERS, TURNS = 6, 8  # processes of a world, turns of each
 MOST = 15  # kills in one world; then its work is finished in peace
 
@@ -96,7 +98,7 @@ def everything() -> Iterator[tuple[str, str]]:
 
 def program(worker: int) -> str:
     """The plan of a worker as a program; the first one also has a family."""
-    answers = {"look": "seen {}", "note": "noted", "pay": "{}"}
+    answers = {"look": "seen {}", "note": "noted", "pay": "{}", "sign": "{}"}
     lines = ["sleep(0.01)"]
     if worker == 0:
         lines += [
@@ -191,7 +193,12 @@ def tools(address: str, folder: Path) -> list[Tool]:
         """Does something outside each time it is asked; one can look whether it was done."""
         return str((await tell(address, "raw", "", what))["done"])
 
-    return [look, note, pay, post, ship]
+    @tool(effect="keyed", label="trusted", ask=True)
+    async def sign(what: str, key: str) -> str:
+        """Does something outside, once for each key, if a person approves."""
+        return str((await tell(address, "keyed", key, what))["done"])
+
+    return [look, note, pay, post, ship, sign]
 
 
 # ---- the victim ----------------------------------------------------------------------------------
@@ -200,7 +207,7 @@ def tools(address: str, folder: Path) -> list[Tool]:
 async def live(
     store: Path, offered: list[Tool], address: str, work: list[Spawn], patience: float
 ) -> None:
-    """A kernel until all work is done, with a person who decides doubts after `patience` s."""
+    """A kernel until all work is done, with a person who answers after `patience` s."""
     async with Kernel.open(store, drivers=[], models=[Agent()], tools=offered) as kernel:
         if not kernel.ps(exited=True):
             await kernel.spawn_many(work)
@@ -209,7 +216,9 @@ async def live(
             if stopped := [p for p in running if p.state == State.STOPPED]:
                 raise RuntimeError(f"process {stopped[0].pid} stopped: {stopped[0].waiting}")
             for ask in kernel.open_asks():
-                if kernel.table.get(ask.pid).state == State.IN_DOUBT:  # it is shown by `cabin ps`
+                if ask.kind == "approval":
+                    await kernel.answer(ask.id, "approved")
+                elif kernel.table.get(ask.pid).state == State.IN_DOUBT:  # `cabin ps` shows it
                     what = ask.detail["arguments"]["what"]
                     found = await tell(address, "happened", "", what)
                     await kernel.answer(ask.id, "happened" if found["happened"] else "again")
@@ -362,7 +371,26 @@ def compare(
             wrong.append(f"{title}: {state}, {text!r}")
     if len(ended) != WORKERS or children > 1:
         wrong.append(f"{len(ended)} processes with {children} children")
-    wrong += damaged(store)
+    wrong += unapproved(store, effects) + damaged(store)
+    return wrong
+
+
+def unapproved(store: Path, effects: list[Effect]) -> list[str]:
+    """Effects that a person should have approved: asked about not once, or done before."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        rows = connection.execute(
+            "SELECT json_extract(detail, '$.arguments.what'), answered FROM ask "
+            "WHERE kind = 'approval' AND answer = 'approved'"
+        ).fetchall()
+    done, approved = {e.argument: e.time for e in effects}, dict(rows)
+    signed = [what for name, what in everything() if name == "sign"]
+    wrong = [
+        f"sign {what} was not approved and then done"
+        for what in signed
+        if done.get(what, 0.0) < approved.get(what, float("inf"))
+    ]
+    if len(rows) != len(signed):
+        wrong.append(f"{len(rows)} approvals of {len(signed)} calls")
     return wrong
 
 
