@@ -134,6 +134,7 @@ def storage_rows(options: argparse.Namespace, sides: list[Side]) -> list[Row]:
             ratios.setdefault(side.name, []).append(ratio)
             row: Row = {"what": what, "side": side.name, "median": ratio}
             row |= {"KB": result["disk"] / 1e3, "empty KB": result["empty"] / 1e3}
+            row["× JSON lines"] = ratio * load.transcript / load.json_lines
             rows.append(judge(row, side, ratio, STORAGE_GOAL) if count == 200 else row)
     for side in sides:
         if (found_ratios := ratios.get(side.name)) is not None:

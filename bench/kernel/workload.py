@@ -54,6 +54,18 @@ class Workload:
         """Bytes of all messages of one process, and no more: no roles, names or arguments."""
         return self.request + self.turns * self.answer + (self.turns - 1) * self.result
 
+    @property
+    def json_lines(self) -> int:
+        """Bytes of the same as JSON lines in the messages of a chat API, calls and ids included."""
+        call = {"name": TOOL, "arguments": json.dumps({"process": 1, "n": 10})}
+        calls = [{"id": "call-10", "type": "function", "function": call}]
+        asked = {"role": "assistant", "content": "", "tool_calls": calls}
+        lines = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
+        lines += [asked, {"role": "tool", "tool_call_id": "call-10", "content": ""}] * (
+            self.turns - 1
+        )
+        return self.transcript + sum(len(json.dumps(line)) + 1 for line in lines)
+
 
 @functools.cache
 def words(seed: int, size: int) -> str:
