@@ -99,7 +99,9 @@ def test_nonsense_counts_give_no_credit_and_stop_no_store(
 ) -> None:
     async def main() -> None:
         model = Raw(
-            Thought("fine", input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=-7)
+            Thought(
+                "fine", input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=-7
+            )
         )
         async with open_kernel(tmp_path, model, ScriptedModel(name="other")) as k:
             p = await k.spawn("hello", budget=Budget(tokens=10_000))

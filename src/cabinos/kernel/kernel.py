@@ -288,7 +288,7 @@ class ProcessHandle:
         With `as_type` the value is validated as that type. Raises KernelError if it failed, was
         killed, or has stopped.
         """
-        process = await self._settled()
+        process = await self.kernel.ended(self.pid, or_stopped=True)
         if process.state != State.EXITED:
             raise KernelError(f"process {self.pid} has stopped: {process.waiting}")
         value, ok = self.kernel.answer_of(process)
@@ -299,17 +299,6 @@ class ProcessHandle:
         from pydantic import TypeAdapter
 
         return TypeAdapter(as_type).validate_python(value)
-
-    async def _settled(self) -> Process:
-        """Waits until it has ended or stopped."""
-        with self.kernel.events.subscribe(self.pid) as queue:
-            process = self.process
-            while process.state not in (State.EXITED, State.STOPPED):
-                if self.kernel.store.failure is not None:
-                    raise self.kernel.store.failure
-                await queue.get()
-        await self.kernel.store.commit()
-        return process
 
     async def send(self, text: str) -> None:
         """A message from the user; read before its next thought."""

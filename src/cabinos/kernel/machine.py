@@ -72,7 +72,7 @@ class Machine:
         self._woken: set[int] = set()  # while they ran
         self._stopping: dict[int, str] = {}  # at the next syscall; why
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._exits: dict[int, asyncio.Event] = {}
+        self._settled: dict[int, asyncio.Event] = {}
         self._control = Control(self)
         self._watchdog = _Watchdog()
         self._closing = False
@@ -230,6 +230,7 @@ class Machine:
         self.store.save(process)
         self.store.kick()
         self.events.emit(process.pid, "state", state="stopped", why=why, error=error)
+        self._tell(process.pid)
 
     def _give_up(self, process: Process, why: str, error: str) -> None:
         """A process cannot go on: a child fails, so that its parent hears of it; a root stops."""
@@ -244,8 +245,7 @@ class Machine:
             log.critical("%s", error)
         kind = type(error).__name__
         self.events.tell_all("state", state="lost", why=str(error), error=kind)
-        for exited in self._exits.values():
-            exited.set()
+        self._tell_all()
 
     def _exit(self, process: Process, code: str, text: str, value: Any, error: str = "") -> None:
         status: dict[str, Any] = {"code": code}
@@ -266,10 +266,19 @@ class Machine:
         self.store.save(process)
         self.store.kick()
         self.events.emit(process.pid, "exit", status=code, text=text, value=value, error=error)
-        if exited := self._exits.pop(process.pid, None):
-            exited.set()
+        self._tell(process.pid)
         if process.parent is not None:
             self.wake(process.parent)
+
+    def _tell(self, pid: int) -> None:
+        """Wakes whoever waits for the end, or a stop, of a process."""
+        if settled := self._settled.pop(pid, None):
+            settled.set()
+
+    def _tell_all(self) -> None:
+        """Wakes everybody who waits, since there is nothing to wait for any more."""
+        for settled in self._settled.values():
+            settled.set()
 
     def answer_of(self, process: Process) -> tuple[Any, bool]:
         """What an exited process answered, and whether it did what it should."""
@@ -521,14 +530,16 @@ class Machine:
                 if close := getattr(image, "close", None):
                     await close()
             await self.store.close()
+            self._tell_all()
 
-    async def ended(self, pid: int) -> Process:
+    async def ended(self, pid: int, *, or_stopped: bool = False) -> Process:
         """Waits until a process has ended, and its end is on disk."""
         process = self.table.get(pid)
-        while process.state != State.EXITED:
+        until = (State.EXITED, State.STOPPED) if or_stopped else (State.EXITED,)
+        while process.state not in until:
             if self.store.failure is not None:
                 raise self.store.failure
-            await self._exits.setdefault(pid, asyncio.Event()).wait()
+            await self._settled.setdefault(pid, asyncio.Event()).wait()
         await self.store.commit()
         return process
 
