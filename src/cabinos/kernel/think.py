@@ -47,12 +47,13 @@ async def think(kernel: "Machine", process: Process, record: Record) -> Outcome:
         ToolCall(f"c{process.step}-{number}", call.name, call.arguments, call.raw)
         for number, call in enumerate(thought.calls)
     )
+    theirs = [call.id for call in calls if process.capabilities.of_client(call.name)]
     page = kernel.pages.put(
         "assistant",
         thought.text,
         tokens=thought.output_tokens or model.count(thought.text),
         label=process.label,
-        meta=thought_meta(calls, thought.finish),
+        meta=thought_meta(calls, thought.finish, theirs),
     )
     kernel.memory.append(process, page, model, room)
     if not calls:
