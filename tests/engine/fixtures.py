@@ -7,6 +7,7 @@ each projection) moves the logits: an engine that drops one of them fails a comp
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,14 +55,29 @@ CORPUS = [
 ]
 
 
-def tiny_tokenizer(folder: Path, style: TokenizerStyle, *, vocab: int = 512) -> None:
-    """Train a small tokenizer of the given style and save it as transformers would."""
+def tiny_tokenizer(
+    folder: Path,
+    style: TokenizerStyle,
+    *,
+    vocab: int = 512,
+    tags: Mapping[str, bool] | None = None,
+    chat_template: str = CHAT_TEMPLATE,
+) -> None:
+    """Train a small tokenizer of the given style and save it as transformers would.
+
+    tags: tokens to add (not for `spm_model`), and whether each is a control token.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     spm = style in ("spm", "spm_model")
     if style == "spm_model":
         _sentencepiece_model(folder, vocab)
     else:
-        tokenizer = _spm_bpe(vocab) if spm else _byte_level_bpe(style, vocab)
+        from tokenizers import AddedToken
+
+        size = vocab - len(tags or {})
+        tokenizer = _spm_bpe(size) if spm else _byte_level_bpe(style, size)
+        for tag, control in (tags or {}).items():
+            tokenizer.add_tokens([AddedToken(tag, special=control, normalized=False)])
         tokenizer.save(str(folder / "tokenizer.json"))
     bos, eos = ("<s>", "</s>") if spm else ("<|begin_of_text|>", "<|endoftext|>")
     add_bos = style in ("llama3", "tekken", "spm", "spm_model")
@@ -70,7 +86,7 @@ def tiny_tokenizer(folder: Path, style: TokenizerStyle, *, vocab: int = 512) -> 
         "add_eos_token": False,
         "bos_token": bos if add_bos else None,
         "eos_token": eos,
-        "chat_template": CHAT_TEMPLATE,
+        "chat_template": chat_template,
         "clean_up_tokenization_spaces": False,
         "model_max_length": 512,
         "tokenizer_class": "LlamaTokenizer" if style == "spm_model" else "PreTrainedTokenizerFast",
@@ -270,6 +286,18 @@ def tiny_weights(config: dict[str, Any], seed: int = 0) -> dict[str, np.ndarray]
     return weights
 
 
+def _teach(weights: dict[str, np.ndarray], folder: Path, follows: Mapping[str, str]) -> None:
+    """Makes the model say follows[a] after a: the head answers to the embedding of a."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    embeddings, head = weights["model.embed_tokens.weight"], weights["lm_head.weight"]
+    embeddings *= 16  # so that the last token outweighs what the layers add
+    for current, following in follows.items():
+        (a,), (b,) = tokenizer.encode(current).ids, tokenizer.encode(following).ids
+        head[b] += embeddings[a] / np.linalg.norm(embeddings[a])
+
+
 def save_safetensors(path: Path, tensors: dict[str, np.ndarray], dtype: str = "F32") -> None:
     """Write float32 arrays as F32, F16 or BF16 (rounded to nearest even)."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -300,21 +328,29 @@ def tiny_hf_model(
     dtype: str = "F32",
     shards: int = 1,
     seed: int = 0,
+    tags: Mapping[str, bool] | None = None,
+    chat_template: str = CHAT_TEMPLATE,
+    follows: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Path:
     """Write a Hugging Face model folder and return it.
 
     tokenizer: its style, by default the family's own. dtype: F32, F16 or BF16 storage.
-    shards: number of safetensors files. options: those of `tiny_config` (tied, rope_scaling,
-    sliding_window, vocab, hidden, inner, heads, kv_heads, head_dim, layers, context, rope_theta).
+    shards: number of safetensors files. tags, chat_template: those of `tiny_tokenizer`.
+    follows: which token the model says after which, as far as not forbidden. options: those of
+    `tiny_config` (tied, rope_scaling, sliding_window, vocab, hidden, inner, heads, kv_heads,
+    head_dim, layers, context, rope_theta).
     """
     config = tiny_config(architecture, **options)
     style = tokenizer or STYLES[architecture]
-    tiny_tokenizer(folder, style, vocab=config["vocab_size"])
+    vocab = config["vocab_size"]
+    tiny_tokenizer(folder, style, vocab=vocab, tags=tags, chat_template=chat_template)
     spm = style in ("spm", "spm_model")
     config["bos_token_id"], config["eos_token_id"] = (1, 2) if spm else (0, 1)
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     weights = tiny_weights(config, seed)
+    if follows:
+        _teach(weights, folder, follows)
     if shards == 1:
         save_safetensors(folder / "model.safetensors", weights, dtype)
         return folder

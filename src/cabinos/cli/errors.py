@@ -1,7 +1,8 @@
 """How the `cabin` command ends: one clear line for what a person did, a traceback for a bug.
 
-Exit codes: 0 done · 1 it could not be done · 2 the command line is wrong · 130 stopped by Ctrl-C ·
-141 the reader of the output went away (128 + the signal's number, as a shell reports it).
+Exit codes: 0 done · 1 it could not be done · 2 the command line is wrong · 3 the process has
+stopped or waits for a person · 130 stopped by Ctrl-C · 141 the reader of the output went away
+(128 + the signal's number, as a shell reports it).
 """
 
 import os
@@ -12,6 +13,7 @@ from typing import IO, Any
 
 import click
 
+BLOCKED = 3
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -48,12 +50,21 @@ def clear_errors(debug: bool) -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(f"{where}{error.strerror or error}") from error
     except Exception as error:
-        if debug or not _is_engine_error(error):
+        if debug or not _is_own(error):
             raise
         raise Failure(str(error)) from error
 
 
-def _is_engine_error(error: Exception) -> bool:
-    """Whether `error` is one of the engine's own; false if the engine was never imported."""
-    engine = sys.modules.get("cabinos.engine.errors")
-    return engine is not None and isinstance(error, engine.EngineError)
+OWN = (
+    ("cabinos.engine.errors", "EngineError"),
+    ("cabinos.kernel.errors", "KernelError"),
+    ("cabinos.store.errors", "StoreError"),
+)
+
+
+def _is_own(error: Exception) -> bool:
+    """Whether one of Cabin's rooms raised it on purpose. What was not imported raised nothing."""
+    return any(
+        module in sys.modules and isinstance(error, getattr(sys.modules[module], name))
+        for module, name in OWN
+    )

@@ -1,9 +1,10 @@
-"""`cabin`: the group of all verbs.
+"""`cabin`: the group of all verbs. What is not a verb is a request.
 
 A verb's module is imported only when the verb is used or listed, and imports what is heavy only
 when it runs, so that `cabin --help` answers in an instant.
 """
 
+import difflib
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -13,11 +14,48 @@ import click
 import cabinos
 from cabinos.cli.errors import clear_errors
 
-COMMANDS = {
-    "run": "cabinos.cli.run:run_command",
-    "pack": "cabinos.cli.pack:pack_command",
-    "models": "cabinos.cli.models:models_command",
+# Heading → verb → where it is. The order is that in which a newcomer meets them.
+SECTIONS = {
+    "Say what you want": {
+        "do": "cabinos.cli.do:do_command",
+        "chat": "cabinos.cli.chat:chat_command",
+        "exec": "cabinos.cli.execute:exec_command",
+    },
+    "Processes": {
+        "ps": "cabinos.cli.processes:ps_command",
+        "top": "cabinos.cli.top:top_command",
+        "log": "cabinos.cli.log:log_command",
+        "attach": "cabinos.cli.attach:attach_command",
+        "cont": "cabinos.cli.attach:cont_command",
+        "stop": "cabinos.cli.processes:stop_command",
+        "kill": "cabinos.cli.processes:kill_command",
+        "nice": "cabinos.cli.processes:nice_command",
+        "fork": "cabinos.cli.processes:fork_command",
+        "send": "cabinos.cli.attach:send_command",
+        "mem": "cabinos.cli.memory:mem_group",
+        "replay": "cabinos.cli.log:replay_command",
+    },
+    "Questions": {
+        "asks": "cabinos.cli.asks:asks_command",
+        "approve": "cabinos.cli.asks:approve_command",
+        "deny": "cabinos.cli.asks:deny_command",
+        "answer": "cabinos.cli.asks:answer_command",
+    },
+    "The machine": {
+        "up": "cabinos.cli.up:up_command",
+        "spawn": "cabinos.cli.up:spawn_command",
+        "doctor": "cabinos.cli.doctor:doctor_command",
+        "completion": "cabinos.cli.completion:completion_command",
+    },
+    "Models": {
+        "models": "cabinos.cli.models:models_command",
+        "run": "cabinos.cli.run:run_command",
+        "pack": "cabinos.cli.pack:pack_command",
+    },
 }
+COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, place in verbs.items()}
+REQUEST = "do"  # the verb that need not be said
+SIMILAR = 0.75  # from where on a word is taken for a mistyped verb
 
 
 class LazyGroup(click.Group):
@@ -36,6 +74,39 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs under their headings, with a sentence each."""
+        for heading, verbs in SECTIONS.items():
+            rows = []
+            for verb in verbs:
+                command = self.get_command(ctx, verb)
+                assert command is not None
+                rows.append((verb, command.get_short_help_str(formatter.width - 14)))
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts the main job's verb before what begins with no verb: `cabin --files . "request"`."""
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        first = next((i for i, arg in enumerate(args) if arg not in own), len(args))
+        if first < len(args) and args[first] not in COMMANDS:
+            self._suggest(ctx, args[first:])
+            args = [*args[:first], REQUEST, *args[first:]]
+        return super().parse_args(ctx, args)
+
+    def _suggest(self, ctx: click.Context, args: list[str]) -> None:
+        """Ends with a suggestion if the request is one word that looks like a verb."""
+        words = [arg for arg in args if not arg.startswith("-")]
+        if ctx.resilient_parsing or args[0] not in words or " " in args[0]:
+            return
+        near = difflib.get_close_matches(args[0].lower(), COMMANDS, 1, SIMILAR)
+        if near:
+            raise click.UsageError(
+                f"no such command {args[0]!r}. Did you mean {near[0]!r}? If it is a request: "
+                f'cabin {REQUEST} "{args[0]}".',
+                ctx,
+            )
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the chosen verb, turning its errors into messages and exit codes."""
         with clear_errors(debug=ctx.params["debug"]):
@@ -45,11 +116,15 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog='Shell completion: eval "$(_CABIN_COMPLETE=bash_source cabin)" (or zsh_, fish_).',
+    subcommand_metavar='"REQUEST" | COMMAND [ARGS]...',
 )
 @click.version_option(cabinos.__version__, "-V", "--version", message="cabin %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:  # noqa: ARG001 - LazyGroup.invoke reads it
-    """Cabin: an operating system whose kernel process is a language model."""
-    if isinstance(sys.stdout, TextIOWrapper):  # a model may say what the terminal's code lacks
-        sys.stdout.reconfigure(errors="replace")
+    """Cabin: an operating system whose kernel process is a language model.
+
+    Say what you want: cabin "what is due this week?" --files ./notes
+    """
+    for stream in (sys.stdout, sys.stderr):  # a model may say what the terminal's code lacks
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")

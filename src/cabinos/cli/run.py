@@ -1,10 +1,8 @@
 """`cabin run MODEL [PROMPT]`: the model continues a text, raw. A base model dreams a document."""
 
-import json
-import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cabinos.cli.errors import Failure
+from cabinos.cli.terminal import print_json, show
 
 if TYPE_CHECKING:
     from cabinos.engine.constraints import Constraint
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from cabinos.engine.sampling import SampledToken, SamplingParams
     from cabinos.engine.speculation import Speculation
     from cabinos.engine.tokenizer import Tokenizer
-
-# What a terminal would obey instead of show: C0 but tab and newline, DEL, C1.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 File = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -186,7 +182,7 @@ def run_command(
         texts = follow(deltas, run)
         if as_json:
             run.text = "".join(texts)
-            click.echo(json.dumps(report(model, run, tokenizer), ensure_ascii=False, indent=2))
+            print_json(report(model, run, tokenizer))
             return
         if echo:
             show([text], end="")
@@ -277,16 +273,6 @@ def follow(deltas: "Iterator[Delta]", run: Run) -> Iterator[str]:
         run.logprobs += delta.logprobs or ()
         run.finish_reason = delta.finish_reason or run.finish_reason
         yield delta.text
-
-
-def show(texts: Iterable[str], *, end: str = "\n") -> None:
-    """Print each text as it comes, then `end`; to a terminal, without what it would obey."""
-    terminal = sys.stdout.isatty()
-    for text in texts:
-        sys.stdout.write(CONTROL.sub("", text) if terminal else text)
-        sys.stdout.flush()
-    sys.stdout.write(end)
-    sys.stdout.flush()
 
 
 def summary(run: Run) -> str:

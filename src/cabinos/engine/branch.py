@@ -88,7 +88,7 @@ class Branch:
         self._proposer: Proposer | None = speculation.proposer() if speculation else None
         self._reach = START_REACH
         self._tokenizer = tokenizer
-        self._detokenizer = tokenizer.detokenizer()
+        self._detokenizer = tokenizer.detokenizer(show=params.show_token_ids)
         self._stop_text = StopText(params.stop)
         self._end_ids = frozenset(params.stop_token_ids)
         if not params.ignore_eos:

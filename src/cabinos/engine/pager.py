@@ -1,7 +1,7 @@
 """The pager: decides whose KV is in the page pool, on disk, or nowhere.
 
-When pages are wanted, the prefix cache gives first, then the branches that rank lowest: their KV
-goes to disk, which costs milliseconds where computing it again would cost seconds.
+When pages are wanted, the prefix cache gives first, then paused branches, then those that rank
+lowest: their KV goes to disk, which costs milliseconds where computing it again would cost seconds.
 """
 
 from collections.abc import Sequence as Items
@@ -62,20 +62,19 @@ class Pager:
         return self._cache is not None and self._cache.make_room(pages)
 
     def free_some(self, queue: Items[Seat]) -> bool:
-        """Frees a cache entry's pages, or else the lowest rank's; False if nobody holds any."""
+        """Frees a cache entry's pages, or else one branch's; False if nobody holds any."""
         if self.evict(self._model.pages_free + 1):
             return True
-        for seat in reversed(queue):
-            if seat.branch.sequence is not None:
-                self._page_out(seat.branch)
-                return True
-        return False
+        holders = _last_to_keep(queue)
+        if holders:
+            self._page_out(holders[-1])
+        return bool(holders)
 
     def _reclaim(self, need: int, seat: Seat, queue: Items[Seat]) -> bool:
-        """Makes `need` pages free at the cost of the cache and of ranks below, if that helps."""
+        """Makes `need` pages free at the cost of the cache, of the paused and of ranks below."""
         if self._model.pages_free >= need:
             return True
-        lower = [s.branch for s in queue if s.rank > seat.rank and s.branch.sequence is not None]
+        lower = _last_to_keep([s for s in queue if s.request.paused or s.rank > seat.rank])
         # Shared pages are counted more than once, so this only rules out what is hopeless.
         most = sum(self.pages(branch.computed) for branch in lower)
         most += self._cache.pages if self._cache is not None else 0
@@ -104,3 +103,9 @@ class Pager:
             return swap.restore(self._model)
         except EngineError:  # damaged on disk, or someone outside took the pages: compute it again
             return None
+
+
+def _last_to_keep(queue: Items[Seat]) -> list[Branch]:
+    """Those who hold KV, by rank, then those of them that are paused: the last goes first."""
+    holders = [seat for seat in queue if seat.branch.sequence is not None]
+    return [seat.branch for seat in sorted(holders, key=lambda seat: seat.request.paused)]

@@ -12,7 +12,13 @@ class Request:
     """One submitted request. Its first branch computes the prompt; the others are forked there."""
 
     def __init__(
-        self, first: Branch, priority: int, number: int, cancel: Callable[["Request"], None]
+        self,
+        first: Branch,
+        priority: int,
+        number: int,
+        *,
+        cancel: Callable[["Request"], None],
+        pause: Callable[["Request", bool], None],
     ) -> None:
         self.params = first.params
         self.prompt_tokens = len(first.tokens)
@@ -20,7 +26,8 @@ class Request:
         self.branches = [first]
         self.priority = priority
         self.number = number  # of arrival
-        self.handle = Handle(lambda: cancel(self))
+        self.paused = False  # takes no part in steps
+        self.handle = Handle(lambda: cancel(self), lambda paused: pause(self, paused))
 
     @property
     def complete(self) -> bool:

@@ -69,8 +69,9 @@ class Handle:
     A request that fails raises its EngineError in all of them, after the deltas that came before.
     """
 
-    def __init__(self, cancel: Callable[[], None]) -> None:
+    def __init__(self, cancel: Callable[[], None], pause: Callable[[bool], None]) -> None:
         self._cancel = cancel
+        self._pause = pause
         self._changed = threading.Condition()
         self._deltas: list[Delta] = []
         self._completion: Completion | None = None
@@ -85,6 +86,18 @@ class Handle:
     def cancel(self) -> None:
         """Ends the request at the next step with finish reason "cancelled"; frees its pages."""
         self._cancel()
+
+    def pause(self) -> None:
+        """Sets the request aside after the step under way, until `resume`.
+
+        It computes nothing meanwhile, and its pages are the first to go to disk when another
+        request wants them. Its tokens are those it would have had undisturbed.
+        """
+        self._pause(True)
+
+    def resume(self) -> None:
+        """Lets a paused request go on, at its old rank; harmless if it is not paused."""
+        self._pause(False)
 
     def result(self, timeout: float | None = None) -> Completion:
         """Waits for the completion. Raises TimeoutError after `timeout` seconds (it goes on)."""

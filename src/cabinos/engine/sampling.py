@@ -51,6 +51,7 @@ class SamplingParams:
     seed: int | None = None  # None: drawn by the operating system, see `with_seed`
     stop: tuple[str, ...] = ()  # generation ends before any of these texts
     stop_token_ids: tuple[int, ...] = ()
+    show_token_ids: tuple[int, ...] = ()  # control tokens whose names are part of the text
     ignore_eos: bool = False  # treat an end token as an ordinary one
     logprobs: int | None = None  # None: none; 0: of the chosen token; n: and the n likeliest
     n: int = 1  # continuations to return
@@ -75,6 +76,7 @@ class SamplingParams:
         need.integer("best_of", low=self.n, optional=True)
         need.texts("stop")
         need.token_ids("stop_token_ids", self.stop_token_ids)
+        need.token_ids("show_token_ids", self.show_token_ids)
         need.token_ids("logit_bias", self.logit_bias)
         for token, bias in self.logit_bias.items():
             if not isinstance(bias, int | float) or math.isnan(bias) or bias == math.inf:

@@ -4,9 +4,10 @@ One thread owns all sequences. A step is one forward pass over a ragged batch: f
 that decode (one token each, or a few to be checked), then as much of the waiting prompts as the
 step's token budget leaves (Yu et al. 2022, Orca; Agrawal et al. 2024, Sarathi-Serve,
 arXiv:2403.02310). Who takes part is decided anew for every step by rank alone: priority, then
-arrival. Whoever ranks lowest is swapped out when pages run out, and comes back when there is room.
-None of this shows in the output: logits are bit-identical whatever the batch, so a request with a
-given seed gives the same tokens whatever else runs.
+arrival. Whoever ranks lowest is swapped out when pages run out, and comes back when there is room;
+a paused request takes no part, and is swapped out before anybody else. None of this shows in the
+output: logits are bit-identical whatever the batch, so a request with a given seed gives the same
+tokens whatever else runs.
 
     submit → rank → admit (prefix cache, swap) → plan → forward → advance → stream
 """
@@ -61,8 +62,9 @@ class SchedulerStats:
     preemptions: int = 0
     swapped_bytes: int = 0
     running: int = 0  # branches that hold KV
-    waiting: int = 0  # branches that do not
-    swapped: int = 0  # of these, the ones whose KV is on disk
+    waiting: int = 0  # branches that want it: the depth of the queue
+    paused: int = 0  # branches set aside, with KV or without
+    swapped: int = 0  # of the waiting and the paused, those whose KV is on disk
     pages_free: int = 0
     pages_total: int = 0
     prefix_cache: PrefixCacheStats | None = None
@@ -101,9 +103,10 @@ class Scheduler:
         self._starved_since: float | None = None
         self._masks = ThreadPoolExecutor(1, "cabin-masks")
 
-        self._wake = threading.Condition()  # guards the five below
+        self._wake = threading.Condition()  # guards the six below
         self._arrived: list[Request] = []
         self._unwanted: list[Request] = []
+        self._pauses: list[tuple[Request, bool]] = []  # and resumptions, in the order they came
         self._calls: list[tuple[Callable[[], Any], Future[Any]]] = []
         self._arrivals = 0
         self._closing: Literal["no", "drain", "cancel"] = "no"
@@ -129,7 +132,10 @@ class Scheduler:
         branch = start_branch(self.model, self.tokenizer, prompt, params, speculation)
         with self._wake:
             self._require_open()
-            request = Request(branch, priority, self._arrivals, self._ask_to_cancel)
+            number = self._arrivals
+            request = Request(
+                branch, priority, number, cancel=self._ask_to_cancel, pause=self._ask_to_pause
+            )
             self._arrived.append(request)
             self._arrivals += 1
             self._wake.notify()
@@ -160,7 +166,9 @@ class Scheduler:
 
     def stats(self) -> SchedulerStats:
         """Counters and state now; the caller may keep the object."""
-        branches = [seat.branch for seat in self._queue]
+        queue = self._queue.copy()
+        paused = sum(seat.request.paused for seat in queue)
+        branches = [seat.branch for seat in queue if not seat.request.paused]
         running = sum(branch.sequence is not None for branch in branches)
         return replace(
             self._stats,
@@ -169,7 +177,8 @@ class Scheduler:
             swapped_bytes=self._pager.swapped_bytes,
             running=running,
             waiting=len(branches) - running + len(self._arrived),
-            swapped=sum(branch.swap is not None for branch in branches),
+            paused=paused,
+            swapped=sum(seat.branch.swap is not None for seat in queue),
             pages_free=self.model.pages_free,
             pages_total=self.model.pages_total,
             prefix_cache=self._cache.stats() if self._cache is not None else None,
@@ -178,7 +187,8 @@ class Scheduler:
     def close(self, *, drain: bool = False) -> None:
         """Stops the thread and frees every page and swap file; idempotent.
 
-        With `drain`, requests already submitted are finished first; otherwise they are cancelled.
+        With `drain`, requests already submitted are finished first, paused ones too; otherwise they
+        are cancelled.
         """
         with self._wake:
             if self._closing != "cancel":
@@ -201,6 +211,11 @@ class Scheduler:
             self._unwanted.append(request)
             self._wake.notify()
 
+    def _ask_to_pause(self, request: Request, paused: bool) -> None:
+        with self._wake:
+            self._pauses.append((request, paused))
+            self._wake.notify()
+
     # ---- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -217,24 +232,36 @@ class Scheduler:
         self._masks.shutdown()
 
     def _receive(self) -> bool:
-        """Waits for work; takes in arrivals, calls, cancellations. False when it is time to go."""
+        """Waits for work; takes in what callers asked for. False when it is time to go."""
         with self._wake:
-            while self._closing == "no" and not (self._queue or self._arrived or self._calls):
+            while self._closing == "no" and not (self._has_work() or self._asked()):
                 self._wake.wait()
             if self._starved_since is not None and not self._calls:
                 self._wake.wait(0.01)
             arrived, self._arrived = self._arrived, []
             unwanted, self._unwanted = self._unwanted, []
+            pauses, self._pauses = self._pauses, []
             calls, self._calls = self._calls, []
             closing = self._closing
         for request in arrived:
             self._sit(Seat.of(request, request.branches[0]))
+        for request, paused in pauses:
+            request.paused = paused
+        if closing == "drain":
+            for seat in self._queue:
+                seat.request.paused = False
         for request in unwanted:
             if not request.handle.done:
                 self._cancel(request)
         for work, future in calls:
             self._execute(work, future)
         return closing == "no" or (closing == "drain" and bool(self._queue))
+
+    def _has_work(self) -> bool:
+        return any(not seat.request.paused for seat in self._queue)
+
+    def _asked(self) -> bool:
+        return bool(self._arrived or self._unwanted or self._pauses or self._calls)
 
     def _execute(self, work: Callable[[], Any], future: "Future[Any]") -> None:
         while True:
@@ -281,6 +308,8 @@ class Scheduler:
         for seat in self._queue:
             if len(chosen) == self.max_batch:
                 break
+            if seat.request.paused:
+                continue
             branch = seat.branch
             if branch.sequence is None:
                 # One page to spare for each of the others, or it would be swapped out again soon.
@@ -375,13 +404,15 @@ class Scheduler:
 
     def _starve(self) -> None:
         """Nobody could be admitted, so sequences outside the scheduler hold the pages: wait."""
-        if not self._queue:
+        waiting = [seat for seat in self._queue if not seat.request.paused]
+        if not waiting:
+            self._starved_since = None
             return
         now = time.monotonic()
         self._starved_since = self._starved_since or now
         if now - self._starved_since > PATIENCE:
             self._starved_since = None
-            head = self._queue[0]
+            head = waiting[0]
             message = (
                 f"the request needs {self._pager.pages(len(head.branch.tokens))} KV pages, but "
                 f"{self.model.pages_free} of {self.model.pages_total} are free and sequences "

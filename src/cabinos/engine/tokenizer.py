@@ -16,6 +16,7 @@ a user, a file or a tool must not. `run.c` holds the same algorithms for its sta
 import codecs
 import re
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
@@ -207,9 +208,13 @@ class Tokenizer:
         text = b"".join(map(self.token_bytes, shown)).decode(errors="replace")
         return text[1:] if start and self._space_prefix and text.startswith(" ") else text
 
-    def detokenizer(self, *, start: bool = False) -> "Detokenizer":
-        """A streaming `decode`, by default of ids that continue a text."""
-        return Detokenizer(self, drop_space=start and self._space_prefix)
+    def detokenizer(self, *, start: bool = False, show: Iterable[int] = ()) -> "Detokenizer":
+        """A streaming `decode`, by default of ids that continue a text.
+
+        `show`: special tokens that are shown by name all the same.
+        """
+        hidden = self.special_ids.difference(show)
+        return Detokenizer(self, drop_space=start and self._space_prefix, hidden=hidden)
 
 
 class Detokenizer:
@@ -219,15 +224,16 @@ class Detokenizer:
     character is given out once its last byte is there.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, drop_space: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, drop_space: bool, hidden: AbstractSet[int]) -> None:
         self._tokenizer = tokenizer
         self._drop_space = drop_space
+        self._hidden = hidden
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
         """The text that `token` completes, "" if none. Raises InvalidRequest for an unknown id."""
         data = self._tokenizer.token_bytes(token)
-        return self._next(b"" if token in self._tokenizer.special_ids else data, final=False)
+        return self._next(b"" if token in self._hidden else data, final=False)
 
     def flush(self) -> str:
         """What is left at the end: U+FFFD for an incomplete character, else ""."""

@@ -13,7 +13,7 @@ from cabinos.kernel.images.chat import Chat
 from cabinos.kernel.images.code import Code
 from cabinos.kernel.memory import thought_meta
 from cabinos.kernel.process import PageTable, Process, State
-from cabinos.store.pages import clean_text
+from cabinos.store.encode import clean_text
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
@@ -33,6 +33,7 @@ def make_process(
     image: str,
     *,
     request: str = "",
+    context: str = "",
     messages: Sequence[Message] = (),
     source: str = "",
     title: str = "",
@@ -80,20 +81,23 @@ def make_process(
     if parent is not None:
         process.read(parent.label)
     if image == "chat":
-        _first_pages(m, process, SYSTEM if system is None else system, request)
+        _first_pages(m, process, SYSTEM if system is None else system, request, context)
         _earlier_pages(m, process, messages)
     m.table.add(process)
     m.journal.append(pid, "spawn", image=image, title=process.title, parent=process.parent)
     return process
 
 
-def _first_pages(m: "Machine", process: Process, system: str, request: str) -> None:
-    """The pinned beginning of a conversation."""
+def _first_pages(m: "Machine", process: Process, system: str, request: str, context: str) -> None:
+    """The pinned beginning of a conversation, and what came with the request."""
     model, room = m.model(process.model), m.room(process)
     for role, text, label in (("system", system, "trusted"), ("user", request, process.label)):
         if text or (role == "system" and process.image_state.get("stay")):  # a place for them
             page = m.pages.put(role, text, tokens=model.count(text), label=label)
             m.memory.append(process, page, model, room, pinned=True)
+    if context:
+        page = m.pages.put("user", context, tokens=model.count(context), label="untrusted")
+        m.memory.append(process, page, model, room)
 
 
 def _earlier_pages(m: "Machine", process: Process, messages: Sequence[Message]) -> None:
@@ -154,14 +158,17 @@ def make_child(
     return child
 
 
-def fork(m: "Machine", original: Process) -> Process:
+def fork(m: "Machine", original: Process, *, stay: bool = False) -> Process:
     """A child that goes on from where the original is, over the same pages. Staged, not started.
 
-    Raises KernelError while a call is under way that must not be made twice.
+    `stay`: a chat waits for the next message after each answer, whatever the original did. Raises
+    KernelError while a call is under way that must not be made twice.
     """
-    child = _copy(m, original, PageTable(original.pages.to_bytes()), _forked_calls(original))
+    child = _copy(m, original, PageTable(original.pages.to_bytes()), _forked_calls(m, original))
     if original.state == State.EXITED:  # it goes on when it is spoken to
         _listen(child)
+    if stay and child.image == "chat":
+        child.image_state["stay"] = True
     return child
 
 
@@ -222,20 +229,22 @@ def _copy(m: "Machine", original: Process, pages: PageTable, pending: dict[str, 
     return child
 
 
-def _forked_calls(original: Process) -> dict[str, Any]:
+def _forked_calls(m: "Machine", original: Process) -> dict[str, Any]:
     """The pending calls as the child makes them: again, or with the results there are."""
     pending: dict[str, Any] = copy.deepcopy(original.pending)
     for record in pending.get("calls", {}).values():
         if record.get("s") in (None, "done"):
             continue
         inner = record.get("inner", record)
-        under_way = inner.get("s") == "sent" and record["n"] != "think"
+        tool = m.tools.get(inner["n"])
+        pure = tool is not None and tool.effect == "pure"
+        under_way = inner.get("s") == "sent" and record["n"] != "think" and not pure
         if under_way or "child" in record:
             raise KernelError(
                 f"process {original.pid} is in the middle of {inner['n']}: fork it when that is "
                 f"done, or stopped."
             )
-        for key in ("s", "ask", "bound", "answer", "why", "wakes", "cost"):
+        for key in ("s", "ask", "bound", "answer", "why", "wakes"):
             record.pop(key, None)
             inner.pop(key, None)
     return pending

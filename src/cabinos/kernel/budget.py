@@ -8,7 +8,7 @@ model's owner may charge for it. So no restart, fork or child gets past a limit.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from cabinos.kernel.errors import BudgetExceeded
@@ -74,11 +74,13 @@ class Account:
         return cls(**data)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data without what is zero or not limited."""
-        data = {name: getattr(self, name) for name in FIELDS}
-        return {
-            name: value for name, value in data.items() if value or (name in LIMITS and value == 0)
-        }
+        """Plain data; what is not limited, and most of what is zero, is left out."""
+        data: dict[str, Any] = {"tokens": self.tokens, "seconds": round(self.seconds, 4)}
+        for name in OPTIONAL:
+            value = getattr(self, name)
+            if value or (value == 0 and name in LIMITS):
+                data[name] = value
+        return data
 
     @property
     def tokens_left(self) -> int | None:
@@ -106,8 +108,8 @@ class Account:
         return lost
 
 
-FIELDS = tuple(f.name for f in fields(Account))
-LIMITS = FIELDS[:3]  # of which 0 and none are not the same
+LIMITS = ("token_limit", "second_limit", "micro_limit")  # of which 0 and none are not the same
+OPTIONAL = (*LIMITS, "micros", "reserved_tokens", "reserved_micros")
 
 
 def affordable(accounts: Iterable[tuple[int, Account]], tokens: int, least: int) -> int:
@@ -124,6 +126,12 @@ def affordable(accounts: Iterable[tuple[int, Account]], tokens: int, least: int)
                     f"next thought needs at least {least}."
                 )
     return tokens
+
+
+def seconds_left(accounts: Iterable[tuple[int, Account]]) -> float | None:
+    """The least time any of the accounts has left; None: without limit."""
+    left = [a.seconds_left for _, a in accounts if a.second_limit is not None]
+    return min((seconds for seconds in left if seconds is not None), default=None)
 
 
 def reserve(accounts: Sequence[tuple[int, Account]], tokens: int, micros: int) -> None:

@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cabinos.kernel.driver import Context, Tool
+from cabinos.kernel.driver import Context, Labelled, Tool
 from cabinos.kernel.errors import (
     BudgetExceeded,
     Denied,
@@ -57,7 +57,8 @@ async def call_tool(
     """One tool call, from its beginning or from wherever it was interrupted."""
     tool = kernel.tools.get(record["n"])
     if tool is None:
-        known = ", ".join(sorted(t.name for t in kernel.offered(process))) or "none"
+        allowed = filter(process.capabilities.allows_tool, kernel.tools)
+        known = ", ".join(sorted(allowed)) or "none"
         raise Denied(f"there is no tool {record['n']!r}. There are: {known}.")
     given = record["a"]
     if given is None:
@@ -88,18 +89,18 @@ async def _act(
     key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
     outside = tool.effect in ("keyed", "raw")
     record["s"] = "sent"
-    if outside:
-        fault("before intent")
-        kernel.journal.append(
-            process.pid, "intent", call=call, tool=tool.name, key=key, arguments=record["a"]
-        )
-        kernel.store.save(process)
-        await kernel.store.commit()
-        fault("after intent")
     kernel.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
-    context = Context(process.pid, key, process.capabilities, kernel.store)
+    context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
     try:
-        with kernel.acting(process.pid, outside, TIMEOUT):
+        with kernel.acting(process.pid, outside, TIMEOUT):  # a stop now would leave a doubt
+            if outside:
+                fault("before intent")
+                kernel.journal.append(
+                    process.pid, "intent", call=call, tool=tool.name, key=key, arguments=record["a"]
+                )
+                kernel.store.save(process)
+                await kernel.store.commit()
+                fault("after intent")
             value = await tool.run(context, **arguments)
     except (ToolError, InvalidArguments, Denied) as error:
         return Outcome(str(error), ok=False, label=tool.label)
@@ -112,6 +113,8 @@ async def _act(
         return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
     if outside:
         fault("after effect")
+    if isinstance(value, Labelled):
+        return Outcome(_plain(value.value), label=value.label)
     return Outcome(_plain(value), label=tool.label)
 
 
@@ -159,7 +162,7 @@ async def _in_doubt(
     answer = record.pop("answer", None)
     if answer is None and tool.check is not None:
         key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
-        context = Context(process.pid, key, process.capabilities, kernel.store)
+        context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
         try:
             found = await tool.check(context, **tool.arguments(arguments))
         except Exception:  # noqa: BLE001 - a check that fails has found nothing out
@@ -168,6 +171,7 @@ async def _in_doubt(
     if answer is not None:
         kernel.journal.append(process.pid, "resolved", call=call, answer=answer)
     if answer == "again":
+        record.pop("doubt", None)  # spent: interrupted once more, it is asked once more
         return None
     if answer == "happened":
         return Outcome("It was done before an interruption; its output is lost.", label=tool.label)

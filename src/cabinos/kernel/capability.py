@@ -1,4 +1,4 @@
-"""What a process may touch: tools, folders, hosts, a shell. A child never has more than its parent.
+"""What a process may touch: tools, folders, hosts, a shell. A child has no more than its parent.
 
 A capability is data in the process's row, checked by whoever serves the call: the kernel checks
 tools, the file devices check folders, the web device hosts. Processes never see host paths: they
@@ -110,8 +110,13 @@ class Capabilities:
         return grant, parts[1:]
 
     def grant(self, path: str, mode: FileMode = "r", name: str | None = None) -> FileGrant:
-        """A grant for a child, from a path as this process names it; see `attenuate`."""
+        """A narrower grant, from a path as this process names it.
+
+        Raises Denied if it is in no folder that the process may use, or not to write.
+        """
         parent, inner = self.locate(path)
+        if mode == "rw" and not parent.writable:
+            raise Denied(f"{path!r}: the folder {parent.name!r} may only be read.")
         default = inner[-1] if inner else parent.name
         return FileGrant(parent.root.joinpath(*inner), mode, name or default)
 

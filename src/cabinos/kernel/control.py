@@ -2,39 +2,52 @@
 
 One kernel writes a store. Whoever else wants something done puts a row into its `control` table,
 which SQLite allows at any time, and the kernel that runs looks for rows a few times a second. The
-order is deleted in the same commit as what came of it.
+order is deleted in the same commit as what came of it and a row of the journal that says so, which
+is how who gave the order hears of it: `{"order": number, "verb": …}` and perhaps an `error`.
 """
 
 import asyncio
 import json
-import logging
 import sqlite3
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cabinos.kernel import births
+from cabinos.kernel.budget import Budget
+from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.errors import KernelError
 from cabinos.store.errors import StoreError
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["Control", "order"]
+__all__ = ["Control", "order", "withdraw"]
 
 PERIOD = 0.1  # seconds between two looks
-log = logging.getLogger("cabinos.kernel")
 
 
-def order(path: str | PathLike[str], verb: str, **body: Any) -> None:
-    """Leaves an order for the kernel that runs on the store at `path`. Raises StoreError."""
+def order(path: str | PathLike[str], verb: str, **body: Any) -> int:
+    """Leaves an order for the kernel that runs on the store at `path`; returns its number.
+
+    Raises StoreError.
+    """
+    statement = "INSERT INTO control (verb, body) VALUES (?, ?)"
+    return int(_write(path, statement, (verb, json.dumps(body))).lastrowid or 0)
+
+
+def withdraw(path: str | PathLike[str], number: int) -> bool:
+    """Takes an order back; False if it was carried out before. Raises StoreError."""
+    return _write(path, "DELETE FROM control WHERE id = ?", (number,)).rowcount > 0
+
+
+def _write(path: str | PathLike[str], sql: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
     try:
         connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=rw", uri=True)
         try:
             with connection:
-                connection.execute(
-                    "INSERT INTO control (verb, body) VALUES (?, ?)", (verb, json.dumps(body))
-                )
+                return connection.execute(sql, parameters)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -65,23 +78,50 @@ class Control:
                 seen = version
                 for number, verb, body in store.rows("SELECT id, verb, body FROM control"):
                     store.write("DELETE FROM control WHERE id = ?", (number,))
+                    pid, outcome = 0, {}
                     try:
-                        await self._obey(verb, json.loads(body))
+                        pid = await self._obey(verb, json.loads(body))
                     except (KernelError, TypeError, KeyError, ValueError) as error:
-                        log.warning("order %s: %s", verb, error)
+                        outcome = {"error": str(error)}
+                    self._machine.journal.append(pid, "order", order=number, verb=verb, **outcome)
                     await store.commit()
             await asyncio.sleep(PERIOD)
 
-    async def _obey(self, verb: str, body: Mapping[str, Any]) -> None:
+    async def _obey(self, verb: str, body: Mapping[str, Any]) -> int:
+        """Carries an order out and returns the pid it was about, or that of the new process."""
         m = self._machine
+        if verb == "answer":
+            return (await m.answer(int(body["ask"]), str(body["answer"]))).pid
+        if verb == "spawn":
+            return self._spawn(body)
+        pid = int(body["pid"])
         match verb:
             case "kill" | "stop" | "cont":
-                await getattr(m, verb)(int(body["pid"]))
-            case "answer":
-                await m.answer(int(body["ask"]), str(body["answer"]))
+                await getattr(m, verb)(pid)
             case "send":
-                m.post(int(body["pid"]), str(body["text"]))
+                m.post(pid, str(body["text"]))
             case "nice":
-                await m.renice(int(body["pid"]), int(body["nice"]))
+                await m.renice(pid, int(body["nice"]))
+            case "budget":
+                await m.set_budget(pid, Budget(**body["budget"]))
+            case "fork":
+                child = births.fork(m, m.table.get(pid), stay=bool(body.get("stay")))
+                m.start(child)
+                return child.pid
             case _:
                 raise KernelError(f"unknown order {verb!r}.")
+        return pid
+
+    def _spawn(self, body: Mapping[str, Any]) -> int:
+        """A process on a request, with what a person granted it."""
+        process = births.make_process(
+            self._machine,
+            "chat",
+            request=str(body["request"]),
+            model=body.get("model"),
+            capabilities=Capabilities.from_json(body["capabilities"]),
+            budget=Budget(**body["budget"]),
+            nice=int(body.get("nice") or 0),
+        )
+        self._machine.start(process)
+        return process.pid

@@ -7,7 +7,7 @@ The kernel knows no driver by name; it knows these shapes.
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from cabinos.kernel.errors import InvalidArguments
@@ -21,6 +21,7 @@ __all__ = [
     "Driver",
     "Effect",
     "Integrity",
+    "Labelled",
     "Lease",
     "Message",
     "Model",
@@ -43,7 +44,7 @@ Integrity = Literal["trusted", "untrusted"]
 Outcome = Literal["happened", "did not happen", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """What a running tool may know of the process that called it."""
 
@@ -51,6 +52,15 @@ class Context:
     key: str  # idempotency key: the same for every attempt at this very call
     capabilities: "Capabilities"
     store: "Store"
+    label: Integrity = "untrusted"  # of what the process has read so far
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A result whose integrity is known only when it is there, and not by what the tool declares."""
+
+    value: Any
+    label: Integrity
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +198,7 @@ def _make_tool(
 # ---- Models --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ToolCall:
     """A call a model asked for. `arguments` is None if they were not JSON; `raw` has the text."""
 
@@ -198,7 +208,7 @@ class ToolCall:
     raw: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """One message of a request, in the roles every chat API knows."""
 
@@ -219,7 +229,7 @@ class Lease(Protocol):
         """Gives the slot up and returns when it is this process's turn again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ThinkRequest:
     """One thought asked of a model."""
 
@@ -237,7 +247,7 @@ class ThinkRequest:
     lease: Lease | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Thought:
     """A model's answer: text, calls, and what it cost."""
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 __all__ = ["Call", "Exit", "Image", "Result", "Step", "Syscall"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call: a syscall or tool by name. `arguments` None: what a model wrote was not JSON."""
 
@@ -19,7 +19,7 @@ class Call:
     arguments: Mapping[str, Any] | None = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Syscall:
     """Calls that are made together and settle by id, in any order.
 
@@ -35,7 +35,7 @@ class Syscall:
         return cls({"0": Call(name, arguments)})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exit:
     """The process ends. `ok` False: it failed, and `text` says why."""
 
@@ -44,7 +44,7 @@ class Exit:
     value: Any = None  # a structured answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """How one call ended: a value, or where not `ok` a message."""
 

@@ -39,6 +39,7 @@ class Spawn:
     """Everything a new process can be given."""
 
     request: str = ""
+    context: str = ""  # what comes with it and was not typed: untrusted
     code: str = ""  # a program instead of a request
     messages: Sequence[Message] = ()  # what was said before, or instead of a request
     system: str | None = None  # None: the kernel's own
@@ -176,6 +177,7 @@ class Kernel(Machine):
             self,
             "code" if spawn.code else "chat",
             request=spawn.request,
+            context=spawn.context,
             messages=spawn.messages,
             source=spawn.code,
             system=spawn.system,
@@ -314,9 +316,12 @@ class ProcessHandle:
         self.kernel.post(self.pid, text)
         await self.kernel.store.commit()
 
-    async def fork(self, n: int = 1) -> list["ProcessHandle"]:
-        """`n` children that go on from here over the same pages."""
-        children = [births.fork(self.kernel, self.process) for _ in range(n)]
+    async def fork(self, n: int = 1, *, stay: bool = False) -> list["ProcessHandle"]:
+        """`n` children that go on from here over the same pages.
+
+        `stay`: after an answer, a child waits for the next message instead of ending.
+        """
+        children = [births.fork(self.kernel, self.process, stay=stay) for _ in range(n)]
         await self.kernel.store.commit()
         for child in children:
             self.kernel.start(child)

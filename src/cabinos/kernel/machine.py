@@ -13,12 +13,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 from cabinos.kernel.asks import Ask, Asks, Kind
+from cabinos.kernel.budget import Budget
 from cabinos.kernel.control import Control
 from cabinos.kernel.driver import Driver, Model, Tool
-from cabinos.kernel.errors import KernelError, ModelError
+from cabinos.kernel.errors import KernelError, ModelError, ToolError
 from cabinos.kernel.events import Events
 from cabinos.kernel.image import Exit, Image
 from cabinos.kernel.images import IMAGES
@@ -30,12 +32,14 @@ from cabinos.kernel.settle import pending_calls, settle
 from cabinos.kernel.syscall import SYSCALLS, client_tool, model_tools
 from cabinos.kernel.table import ProcessTable
 from cabinos.store.database import Store
+from cabinos.store.encode import clean_text
 from cabinos.store.errors import StoreError
 from cabinos.store.journal import Journal
-from cabinos.store.pages import Page, Pages, clean_text
+from cabinos.store.pages import Page, Pages
 
 __all__ = ["BY_PERSON", "Machine"]
 
+NO_TOOLS = Offer(())
 OFFERS = 1000  # sets of tools whose offers are kept; clients may bring any number of sets
 BY_PERSON = "by a person"  # why a process has stopped, unless something else stopped it
 GRACE = 10.0  # seconds that effects under way are given when the kernel closes
@@ -71,6 +75,7 @@ class Machine:
         self._control = Control(self)
         self._watchdog = _Watchdog()
         self._closing = False
+        self.idle = False  # True before it is entered: nothing runs, processes can be changed
         for driver in drivers:
             for tool in driver.tools:
                 self.add_tool(tool)
@@ -103,7 +108,9 @@ class Machine:
         return model
 
     def offered(self, process: Process) -> Offer:
-        """The tools a model is shown for this process."""
+        """The tools a model is shown for this process; a program calls them itself."""
+        if process.image == "code":
+            return NO_TOOLS
         c = process.capabilities
         key = (c.tools, bool(c.files), bool(c.web), c.shell, c.client)
         offer = self._offers.get(key)
@@ -137,7 +144,8 @@ class Machine:
 
     def start(self, process: Process) -> None:
         """Makes a task for a process that is ready."""
-        if process.pid not in self._tasks and not self._closing:
+        ready = process.state == State.READY  # neither killed nor stopped since it was made
+        if ready and process.pid not in self._tasks and not self._closing and not self.idle:
             task = asyncio.get_running_loop().create_task(self._run(process))
             self._tasks[process.pid] = task
 
@@ -145,17 +153,15 @@ class Machine:
         """Resumes the image again and again, until the process blocks, stops or exits."""
         try:
             while not self._closing:
-                results = None
-                if process.pending:
-                    results = await settle(self, process)
-                    if results is None:
-                        if process.pid in self._woken:
-                            self._woken.discard(process.pid)
-                            continue
-                        self._block(process)
-                        return
+                results = await settle(self, process) if process.pending else None
                 if process.pid in self._stopping:
                     self._halt(process, self._stopping.pop(process.pid))
+                    return
+                if results is None and process.pending:
+                    if process.pid in self._woken:
+                        self._woken.discard(process.pid)
+                        continue
+                    self._block(process)
                     return
                 step = self.images[process.image].resume(process.image_state, results)
                 process.image_state, action = step if isinstance(step, tuple) else await step
@@ -278,11 +284,14 @@ class Machine:
         Raises NoSuchProcess.
         """
         process = self.table.get(pid)
-        victims = [process, *(self.table.descendants(pid) if tree else [])]
-        for victim in victims:
-            await self._cancel(victim.pid)
-            if victim.state != State.EXITED:
-                self._exit(victim, "killed", "killed.", None)
+        found = True
+        while found:  # until there is nobody left: some may have been born meanwhile
+            found = False
+            for victim in [process, *(self.table.descendants(pid) if tree else [])]:
+                await self._cancel(victim.pid)
+                if victim.state != State.EXITED:
+                    self._exit(victim, "killed", "killed.", None)
+                    found = True
         await self.store.commit()
 
     async def stop(self, pid: int, why: str = BY_PERSON) -> None:
@@ -301,7 +310,8 @@ class Machine:
     async def cont(self, pid: int) -> None:
         """Lets a stopped process go on where it was. Raises KernelError if it is not stopped."""
         process = self.table.get(pid)
-        self._stopping.pop(pid, None)
+        if self._stopping.pop(pid, None) is not None:
+            return  # the stop has not happened yet
         if process.state != State.STOPPED:
             raise KernelError(f"process {pid} is not stopped but {process.state}.")
         self.journal.append(pid, "cont")
@@ -317,11 +327,31 @@ class Machine:
         self.store.save(process)
         await self.store.commit()
 
+    async def set_model(self, pid: int, name: str) -> None:
+        """Gives a process another model from its next thought on. Raises ModelError."""
+        process = self.table.get(pid)
+        process.model = self.model(name).name
+        self.journal.append(pid, "model", model=name)
+        self.store.save(process)
+        await self.store.commit()
+
+    async def set_budget(self, pid: int, budget: Budget) -> None:
+        """Sets those limits of a process that `budget` names; what is spent stays spent."""
+        process = self.table.get(pid)
+        limits, account = budget.account(), process.account
+        for name in ("token_limit", "second_limit", "micro_limit"):
+            if getattr(limits, name) is not None:
+                setattr(account, name, getattr(limits, name))
+        self.journal.append(pid, "budget", **asdict(budget))
+        self.store.save(process)
+        await self.store.commit()
+
     async def _cancel(self, pid: int) -> None:
-        task = self._tasks.get(pid)
-        if task is not None and task is not asyncio.current_task():
+        while (task := self._tasks.get(pid)) and task is not asyncio.current_task():
             task.cancel()
             await asyncio.wait([task])
+            if self._tasks.get(pid) is task:  # it had not begun, so it did not clean up
+                del self._tasks[pid]
 
     # ---- what syscalls are made of ---------------------------------------------------------------
 
@@ -527,10 +557,12 @@ class _Acting:
         del self._watchdog.deadlines[self._task]
         if self._outside:
             self._count[self._pid] -= 1
-        if kind is asyncio.CancelledError and self._task in self._watchdog.bitten:
+        if self._task in self._watchdog.bitten:
             self._watchdog.bitten.discard(self._task)
-            self._task.uncancel()
-            raise TimeoutError
+            if self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+                raise TimeoutError
+        elif kind is asyncio.CancelledError and not self._task.cancelling():
+            raise ToolError("it was broken off from inside.")
 
 
 class _Watchdog:

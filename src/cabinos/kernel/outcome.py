@@ -10,7 +10,7 @@ __all__ = ["Blocked", "Outcome", "Record"]
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """A settled call."""
 
@@ -20,7 +20,7 @@ class Outcome:
     page: int | None = None  # the page that holds it already
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Blocked:
     """The call waits for something outside: a person, a process, a message, the clock."""
 

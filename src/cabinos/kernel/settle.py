@@ -11,11 +11,12 @@ from cabinos.kernel.image import Result, Syscall
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.process import Process
 from cabinos.kernel.syscall import SYSCALLS
+from cabinos.store.pages import Pages
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["pending_calls", "settle"]
+__all__ = ["pending_calls", "settle", "value_of"]
 
 INLINE = 1000  # characters of a result that are kept in the row; a longer one becomes a page
 
@@ -48,7 +49,10 @@ async def settle(m: "Machine", process: Process) -> Mapping[str, Result] | None:
             page = m.pages.get(record["r"]["page"])
             m.memory.append(process, page, model, room, share=len(records))
     return {
-        call: Result(values[call] if call in values else _value(m, record), record["r"]["ok"])
+        call: Result(
+            values[call] if call in values else value_of(m.pages, record["n"], record["r"]),
+            record["r"]["ok"],
+        )
         for call, record in records.items()
     }
 
@@ -102,7 +106,9 @@ def _name_arguments(m: "Machine", record: Record) -> None:
         names: Sequence[str] = entry.takes
     else:
         tool = m.tools.get(record["n"])
-        names = tuple(tool.parameters.get("properties", ())) if tool else ()
+        if tool is None:
+            return  # which is said where it is called
+        names = tuple(tool.parameters.get("properties", ()))
     count = sum(key.isdecimal() for key in record["a"])
     if count > len(names):
         raise InvalidArguments(f"{record['n']} takes at most {len(names)} arguments.")
@@ -128,12 +134,13 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
         else:
             kept["value"] = value
         m.events.emit(process.pid, "result", id=call, name=name, text=text, ok=outcome.ok)
-    if cost := record.get("cost"):
-        kept["cost"] = cost
+    cost = record.pop("cost", None)
+    if cost is not None:
         m.events.emit(process.pid, "thought", page=outcome.page, finish=value["finish"], **cost)
     process.read(outcome.label)
     if value is not None or name != "recv":  # that there is no mail is no news
-        m.journal.append(process.pid, name, call=call, **kept)
+        line = kept if call == "0" else {"call": call, **kept}
+        m.journal.append(process.pid, name, **line, **(cost or {}))
     record["s"], record["r"] = "done", kept
     m.store.save(process)
     tool = m.tools.get(record.get("inner", record)["n"])
@@ -142,14 +149,13 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
         m.store.kick()
 
 
-def _value(m: "Machine", record: Record) -> Any:
-    """The value of a call that settled before a restart."""
-    kept = record["r"]
+def value_of(pages: Pages, name: str, kept: Mapping[str, Any]) -> Any:
+    """The value of a call that has settled, from what is kept of it in the row or the journal."""
     if "page" not in kept:
         return kept.get("value")
-    page = m.pages.get(kept["page"])
+    page = pages.get(kept["page"])
     meta = json.loads(page.meta) if page.meta else {}
-    if record["n"] == "think":
+    if name == "think":
         calls, finish = meta.get("calls", []), meta.get("finish")
         finish = finish or ("calls" if calls else "stop")
         return {"text": page.text, "calls": calls, "finish": finish}

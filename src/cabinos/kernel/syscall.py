@@ -29,10 +29,6 @@ __all__ = ["SYSCALLS", "Entry", "client_tool", "model_tools"]
 # ---- work ----------------------------------------------------------------------------------------
 
 
-async def sys_think(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
-    return await think(kernel, p, record)
-
-
 async def sys_call(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
     """A tool by name; what a program says where a model names the tool itself."""
     name = _text(record, "name")
@@ -246,7 +242,7 @@ class Entry:
 TEXT, INT, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
 
 SYSCALLS: dict[str, Entry] = {
-    "think": Entry(sys_think, ("say",)),
+    "think": Entry(think, ("say",)),
     "call": Entry(sys_call, ("name", "arguments")),
     "exec": Entry(
         sys_exec,

@@ -28,95 +28,88 @@ BACKOFF = 0.25  # seconds before the second attempt; doubles with each
 SHRINK = 0.7  # of the room, each time a model finds a request too long
 
 
-async def think(kernel: "Machine", process: Process, record: Record) -> Outcome:
+async def think(m: "Machine", process: Process, _call: str, record: Record) -> Outcome:
     """Answers from the process's pages; the answer becomes a page."""
     arguments = record["a"]
-    model = kernel.model(process.model)
-    tools = kernel.offered(process)
+    model = m.model(process.model)
+    tools = m.offered(process)
     answer = min(arguments.get("max_tokens") or ANSWER, model.window // 4)
-    room = kernel.memory.room(model, tools, answer)
+    room = m.memory.room(model, tools, answer)
     if (say := arguments.get("say")) and not record.get("said"):
         record["said"] = True
-        page = kernel.pages.put("user", say, tokens=model.count(say))
-        kernel.memory.append(process, page, model, room)
-    kernel.take_mail(process, model, room)
-    if kernel.memory.resident(process) > room:  # another model, or other tools, than before
-        kernel.memory.evict(process, room)
-    thought = await _ask_model(kernel, process, record, model, tools, answer, room)
+        page = m.pages.put("user", say, tokens=model.count(say))
+        m.memory.append(process, page, model, room)
+    m.take_mail(process, model, room)
+    if m.memory.resident(process) > room:  # another model, or other tools, than before
+        m.memory.evict(process, room)
+    frame = model.window - answer - room  # tokens that are not pages: the tools' descriptions
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            thought = await _attempt(m, process, record, model, tools, frame, answer)
+            break
+        except ContextOverflow as error:  # its tokens are not as we count them
+            if attempt == ATTEMPTS:
+                raise
+            room = int(room * SHRINK)
+            m.memory.evict(process, room)
+            m.events.emit(process.pid, "retry", reason=str(error))
+        except ModelError as error:
+            if not error.retryable or attempt == ATTEMPTS:
+                raise
+            m.events.emit(process.pid, "retry", reason=str(error))
+            await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
+    return _keep_thought(m, process, model, room, thought)
+
+
+def _keep_thought(
+    m: "Machine", process: Process, model: Model, room: int, thought: Thought
+) -> Outcome:
+    """The answer as a page; its calls get ids that are the same in every replay."""
     calls = tuple(
         ToolCall(f"c{process.step}-{number}", call.name, call.arguments, call.raw)
         for number, call in enumerate(thought.calls)
     )
     theirs = [call.id for call in calls if process.capabilities.of_client(call.name)]
-    page = kernel.pages.put(
+    page = m.pages.put(
         "assistant",
         thought.text,
         tokens=thought.output_tokens or model.count(thought.text),
         label=process.label,
         meta=thought_meta(calls, thought.finish, theirs),
     )
-    kernel.memory.append(process, page, model, room)
+    m.memory.append(process, page, model, room)
     if not calls:
         process.result = page.id
-    value = {
-        "text": page.text,
-        "calls": [[call.id, call.name, call.arguments, call.raw] for call in calls],
-        "finish": thought.finish,
-    }
+    listed = [[call.id, call.name, call.arguments, call.raw] for call in calls]
+    value = {"text": page.text, "calls": listed, "finish": thought.finish}
     return Outcome(value, page=page.id)
 
 
-async def _ask_model(
-    kernel: "Machine",
+async def _attempt(
+    m: "Machine",
     process: Process,
     record: Record,
     model: Model,
     tools: Offer,
-    answer: int,
-    room: int,
-) -> Thought:
-    """Asks until there is an answer: again after what may pass, with fewer pages if too long."""
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            return await _one_attempt(kernel, process, record, model, tools, answer)
-        except ContextOverflow as error:
-            if attempt >= ATTEMPTS:
-                raise
-            room = int(room * SHRINK)  # its tokens are not as we count them
-            kernel.memory.evict(process, room)
-            reason = str(error)
-        except ModelError as error:
-            if not error.retryable or attempt >= ATTEMPTS:
-                raise
-            reason = str(error)
-            await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
-        kernel.events.emit(process.pid, "retry", reason=reason)
-
-
-async def _one_attempt(
-    kernel: "Machine",
-    process: Process,
-    record: Record,
-    model: Model,
-    tools: Offer,
+    frame: int,
     answer: int,
 ) -> Thought:
+    """Asks the model once: its turn, the reservation, the thought, the bill."""
     arguments = record["a"]
-    queue = kernel.queues[model.name]
+    queue = m.queues[model.name]
     lease = queue.try_acquire(process) or await queue.acquire(process)
     try:
-        prompt = model.window - answer - kernel.memory.room(model, tools, answer)
-        prompt += kernel.memory.resident(process)
+        prompt = frame + m.memory.resident(process)
         accounts = process.accounts()
         tokens = budget.affordable(accounts, prompt + answer, prompt + LEAST_ANSWER)
         reserved = (tokens, _cost(model, prompt, tokens - prompt))
         budget.reserve(accounts, *reserved)
-        kernel.save_lineage(process)
-        meter = _Meter(kernel, process)
+        m.save_lineage(process)
+        meter = _Meter(m, process)
         request = ThinkRequest(
-            kernel.memory.assemble(process),
+            m.memory.assemble(process),
             tools,
             max_tokens=tokens - prompt,
             temperature=arguments.get("temperature"),
@@ -131,26 +124,29 @@ async def _one_attempt(
         )
         spent, began = reserved, time.monotonic()
         try:
-            await kernel.store.commit()
-            thought = await _within_budget(accounts, model.think(request))
+            await m.store.commit()
+            thinking = model.think(request)
+            left = budget.seconds_left(accounts)
+            thought = await (thinking if left is None else _within(left, thinking))
             used = thought.input_tokens or prompt
             spent = (used + thought.output_tokens, _cost(model, used, thought.output_tokens))
-        except (ModelError, asyncio.CancelledError):  # costs what came out before
+        except (ModelError, BudgetExceeded, asyncio.CancelledError):  # costs what came before
             spent = meter.spent(model, prompt)
             raise
         finally:
             seconds = time.monotonic() - began
             budget.settle(accounts, reserved, spent, seconds)
-            kernel.save_lineage(process)
+            m.save_lineage(process)
         fresh = thought.input_tokens - thought.cached_tokens
         queue.charge(lease.root, lease.nice, fresh, thought.output_tokens - lease.booked)
-        record["cost"] = {
+        cost = {
             "in": thought.input_tokens,
             "cached": thought.cached_tokens,
             "out": thought.output_tokens,
             "micros": spent[1],
-            "ms": round(seconds * 1000, 1),
+            "ms": round(seconds * 1000),
         }
+        record["cost"] = {name: number for name, number in cost.items() if number}
         return thought
     finally:
         lease.release()
@@ -159,8 +155,8 @@ async def _one_attempt(
 class _Meter:
     """Passes text on as it comes, and knows how much there was."""
 
-    def __init__(self, kernel: "Machine", process: Process) -> None:
-        self._events = kernel.events
+    def __init__(self, m: "Machine", process: Process) -> None:
+        self._events = m.events
         self._pid = process.pid
         self._text: list[str] = []
         self.leased = False
@@ -183,16 +179,10 @@ def _cost(model: Model, input_tokens: int, output_tokens: int) -> int:
     return int(-(-exact // 1))
 
 
-async def _within_budget(
-    accounts: list[tuple[int, budget.Account]], thinking: Awaitable[Thought]
-) -> Thought:
+async def _within(seconds: float, thinking: Awaitable[Thought]) -> Thought:
     """Waits for the thought for as long as every account has time left."""
-    limits = [(a.seconds_left, pid) for pid, a in accounts if a.seconds_left is not None]
-    if not limits:
-        return await thinking
-    left, pid = min(limits)
     try:
-        async with asyncio.timeout(left):
+        async with asyncio.timeout(seconds):
             return await thinking
     except TimeoutError:
-        raise BudgetExceeded(f"process {pid} has used all of its time.") from None
+        raise BudgetExceeded("the time of its budget, or of an ancestor's, is used up.") from None

@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, Self, TypeVar
 
+from cabinos.store.encode import clean_text
 from cabinos.store.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -32,6 +33,8 @@ MIGRATIONS: tuple[str, ...] = ()  # MIGRATIONS[n - 1] takes a file of version n 
 VERSION = 1 + len(MIGRATIONS)
 LINGER = 0.005  # seconds that staged rows wait for company if nobody awaits their commit
 BUSY_TIMEOUT = 5.0  # seconds to wait for another program that writes at this moment
+
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: of a message that quotes it
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -81,7 +84,14 @@ class Store:
         if read_only:
             if not path.is_file():
                 raise StoreError(f'{path}: there is no store yet. `cabin "…"` makes one.')
-            return cls(path, _connect(path, "ro", synchronous), None)
+            reader = _connect(path, "ro", synchronous)
+            try:
+                if _version(reader, path) < VERSION:
+                    raise StoreError(f"{path}: empty, or of an older Cabin, which a start mends.")
+            except BaseException:
+                reader.close()
+                raise
+            return cls(path, reader, None)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = _take_lock(path)
@@ -105,15 +115,15 @@ class Store:
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Stages a statement for the next commit. Raises StoreFailed after a commit has failed."""
-        self._require_writable()
         self._statements.append((sql, parameters))
-        self._arm()
+        if self._timer is None and self._flushing is None:
+            self._arm()
 
     def save(self, row: Row) -> None:
         """Stages the row as it will be when the next commit is made."""
-        self._require_writable()
         self._rows[id(row)] = row
-        self._arm()
+        if self._timer is None and self._flushing is None:
+            self._arm()
 
     async def commit(self) -> None:
         """Returns when everything staged before is on disk; raises StoreFailed if it cannot be."""
@@ -137,8 +147,8 @@ class Store:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
     def _arm(self) -> None:
-        if self._timer is None and self._flushing is None:
-            self._timer = asyncio.get_running_loop().call_later(LINGER, self.kick)
+        self._require_writable()
+        self._timer = asyncio.get_running_loop().call_later(LINGER, self.kick)
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -147,10 +157,10 @@ class Store:
                 rows, self._rows = self._rows, {}
                 statements, self._statements = self._statements, []
                 waiters, self._waiters = self._waiters, []
-                statements += [row.row() for row in rows.values()]
                 try:
+                    statements += [row.row() for row in rows.values()]
                     await loop.run_in_executor(self._thread, self._transact, statements)
-                except (sqlite3.Error, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, waiters must hear of it
                     self._fail(error, waiters)
                     return
                 self.commits += 1
@@ -161,6 +171,12 @@ class Store:
             self._flushing = None
 
     def _transact(self, statements: Sequence[Statement]) -> None:
+        try:
+            self._apply(statements)
+        except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot hold
+            self._apply([(sql, list(map(clean_text, given))) for sql, given in statements])
+
+    def _apply(self, statements: Sequence[Statement]) -> None:
         writer = self._writer
         assert writer is not None
         writer.execute("BEGIN IMMEDIATE")
@@ -206,9 +222,9 @@ class Store:
         """A quick query of what is committed, on the caller's thread."""
         try:
             return self._reader.execute(sql, parameters).fetchall()
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
             raise StoreError(f"{self.path}: {error}.") from error
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
             raise StoreCorrupt(f"{self.path}: damaged: {error}. {_MENDING}") from error
 
     async def read(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
@@ -238,6 +254,7 @@ class Store:
 
     def abandon(self) -> None:
         """Closes the file without a commit, as a crash would."""
+        self._failure = self._failure or StoreFailed(f"{self.path}: the store is closed.")
         if self._timer is not None:
             self._timer.cancel()
         self._thread.shutdown(wait=True)
@@ -286,16 +303,16 @@ def _connect(path: Path, mode: str, synchronous: str) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError as error:
         raise StoreError(f"{path}: cannot be opened: {error}.") from error
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         raise StoreCorrupt(f"{path}: not a Cabin store, or damaged: {error}. {_MENDING}") from error
     return connection
 
 
-def _bring_up_to_date(writer: sqlite3.Connection, path: Path) -> None:
-    """Makes the tables in an empty file; takes an older one to today's version, all or none."""
-    version = writer.execute("PRAGMA user_version").fetchone()[0]
-    tables = writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    identity = writer.execute("PRAGMA application_id").fetchone()[0]
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a Cabin store, 0 if it is empty. Raises StoreCorrupt or StoreTooNew."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    identity = connection.execute("PRAGMA application_id").fetchone()[0]
     if tables and identity != APPLICATION_ID:
         raise StoreCorrupt(f"{path}: an SQLite file, but not a Cabin store. {_MENDING}")
     if version > VERSION:
@@ -303,6 +320,12 @@ def _bring_up_to_date(writer: sqlite3.Connection, path: Path) -> None:
             f"{path}: written by a newer Cabin (store version {version}, this one reads up to "
             f"{VERSION}). Update cabinos."
         )
+    return version
+
+
+def _bring_up_to_date(writer: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables in an empty file; takes an older one to today's version, all or none."""
+    version = _version(writer, path)
     if version == VERSION:
         return
     schema = files("cabinos.store").joinpath("schema.sql").read_text(encoding="utf-8")

@@ -1,12 +1,14 @@
-"""JSON as it stands in the store's columns."""
+"""Text and JSON as they stand in the store's columns."""
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic_core import PydanticSerializationError
 from pydantic_core import to_json as _to_bytes
 
-__all__ = ["to_json"]
+__all__ = ["clean_text", "to_json"]
+
+T = TypeVar("T")
 
 
 def to_json(value: Any) -> str:
@@ -15,3 +17,13 @@ def to_json(value: Any) -> str:
         return _to_bytes(value).decode()
     except PydanticSerializationError:  # half a surrogate pair, as hostile JSON may contain
         return json.dumps(value, separators=(",", ":"))
+
+
+def clean_text(value: T) -> T:
+    """A text as UTF-8 can hold it: half surrogate pairs become "?". Anything else as it is."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "replace").decode()  # type: ignore[return-value] # a str
+    return value

@@ -44,8 +44,8 @@ class Journal:
 
     def append(self, pid: int, kind: str, **body: Any) -> int:
         """Stages a row and returns its number."""
+        now, text = time.time(), to_json(body)  # what cannot be JSON must leave no gap
         self._seq += 1
-        now, text = time.time(), to_json(body)
         self._chain = _link(self._chain, self._seq, now, pid, kind, text)
         self._store.write(INSERT, (self._seq, now, pid, kind, text, self._chain))
         return self._seq
@@ -89,4 +89,4 @@ class Journal:
 
 def _link(chain: bytes, seq: int, moment: float, pid: int, kind: str, body: str) -> bytes:
     fields = f"{seq} {moment!r} {pid} {kind} {body}"
-    return hashlib.sha256(chain + fields.encode()).digest()
+    return hashlib.sha256(chain + fields.encode("utf-8", "replace")).digest()

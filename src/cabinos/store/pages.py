@@ -5,13 +5,13 @@ import re
 import sqlite3
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cabinos.store.database import Store
-from cabinos.store.encode import to_json
-from cabinos.store.errors import StoreError
+from cabinos.store.encode import clean_text, to_json
+from cabinos.store.errors import StoreCorrupt, StoreError
 
-__all__ = ["Hit", "Page", "Pages", "clean_text"]
+__all__ = ["Hit", "Page", "Pages"]
 
 INSERT = "INSERT INTO page (id, hash, role, label, meta, tokens, text) VALUES (?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "id, hash, role, label, meta, tokens, text"
@@ -20,8 +20,7 @@ PAGE_OVERHEAD = 400  # bytes a cached page takes beside its text
 HANDLE = 10  # hexadecimal digits of a hash that name a page to a model
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """One page. `meta` is JSON: {"calls": […]} of an assistant, {"call", "name"} of a result."""
 
     id: int
@@ -44,15 +43,6 @@ class Hit:
 
     page: Page
     score: float
-
-
-def clean_text(text: str) -> str:
-    """The text as UTF-8 can hold it: half surrogate pairs become U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
 
 
 class Pages:
@@ -79,7 +69,7 @@ class Pages:
         """The page with this content: the one there is, or a new one, staged."""
         text = clean_text(text)
         extra = to_json(meta) if meta else None
-        address = hashlib.sha256(f"{role} {label} {extra or ''}\n{text}".encode()).digest()
+        address = _address(role, label, extra, text)
         known = self._by_hash.get(address)
         if known is not None:
             return self.get(known)
@@ -127,6 +117,21 @@ class Pages:
             if page.id not in self._by_id:
                 self._by_hash.pop(page.hash, None)
 
+    def verify(self) -> int:
+        """Checks that every page is what its hash says, and returns how many there are.
+
+        Raises StoreCorrupt with the first that was changed.
+        """
+        count, after = 0, 0
+        while rows := self._store.rows(
+            f"SELECT {COLUMNS} FROM page WHERE id > ? ORDER BY id LIMIT 500", (after,)
+        ):
+            for page_id, address, role, label, meta, _, text in rows:
+                if _address(role, label, meta, text) != address:
+                    raise StoreCorrupt(f"{self._store.path}: page {page_id} was changed.")
+            count, after = count + len(rows), rows[-1][0]
+        return count
+
     async def search(self, query: str, among: set[int] | None = None, limit: int = 8) -> list[Hit]:
         """Pages that hold words of `query`, the best first; `among`: of these ids alone.
 
@@ -154,6 +159,10 @@ class Pages:
             return found
 
         return [Hit(self.get(page_id), score) for page_id, score in await self._store.run(run)]
+
+
+def _address(role: str, label: str, meta: str | None, text: str) -> bytes:
+    return hashlib.sha256(f"{role} {label} {meta or ''}\n{text}".encode()).digest()
 
 
 def _index_new(db: sqlite3.Connection) -> None:

@@ -91,7 +91,6 @@ CREATE TABLE journal (
     body  TEXT NOT NULL,                -- JSON
     chain BLOB NOT NULL
 ) STRICT;
-CREATE INDEX journal_by_pid ON journal (pid, seq);
 
 -- Orders for the running kernel from other programs: `cabin kill 7` while `cabin chat` runs.
 CREATE TABLE control (

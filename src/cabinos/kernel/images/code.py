@@ -1,9 +1,9 @@
 """A program: Python in the Monty interpreter, paused at every call it makes.
 
 Between two syscalls a program is bytes in its process's row, a few kilobytes; it can wait for
-days, through restarts, and be forked. The interpreter runs in worker processes of its own with limits on
-time, memory and recursion; it has no file, no socket and no environment, only the syscalls and tools
-that its process may use, which it calls like functions:
+days, through restarts, and be forked. The interpreter runs in worker processes of its own with
+limits on time, memory and recursion; it has no file, no socket and no environment, only the
+syscalls and tools that its process may use, which it calls like functions:
 
     text = read("mail/today.txt")
     answer = think("Summarise: " + text)
@@ -101,8 +101,12 @@ class Code:
 
 
 def _external(result: Result) -> Any:
+    """What the call returns, or raises. A thought is its text to a program."""
+    value = result.value
+    if result.ok and isinstance(value, dict) and value.keys() == {"text", "calls", "finish"}:
+        value = value["text"]
     if result.ok:
-        return {"return_value": result.value}
+        return {"return_value": value}
     return {"exc_type": "RuntimeError", "message": str(result.value)}
 
 

@@ -1,0 +1,196 @@
+"""`cabin "request"`, the main job: say it in plain words, get the answer on stdout."""
+
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cabinos.cli.errors import BLOCKED, INTERRUPTED, Failure
+from cabinos.cli.follow import Ending, Follower
+from cabinos.cli.options import (
+    as_json,
+    budget,
+    budget_options,
+    capabilities,
+    grant_options,
+)
+from cabinos.cli.run import decode
+from cabinos.cli.session import Feed, Session, open_session
+from cabinos.cli.terminal import Answers, Page, note, print_json
+
+__all__ = ["do_command", "report", "see_through"]
+
+MOST_INPUT = 8 << 20  # bytes taken from stdin
+
+
+@click.command("do")
+@click.argument("request")
+@click.option(
+    "-m", "--model", metavar="NAME", help="The brain: a configured model, or a GGUF file."
+)
+@grant_options
+@budget_options
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The answer is JSON that fits the JSON schema in this file.",
+)
+@click.option("--seed", type=int, metavar="N", help="Of the model's choices.")
+@click.option("--no-input", is_flag=True, help="Ask nobody: exit with 3 where a person is needed.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the answer, nothing on the way.")
+@as_json
+def do_command(
+    request: str,
+    model: str | None,
+    schema: Path | None,
+    seed: int | None,
+    no_input: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Do what REQUEST asks for: `cabin "REQUEST"` for short.
+
+    The answer goes to stdout, what is done on the way to stderr. What is piped in is read
+    with it. A process that has stopped or waits (exit code 3, or 130 after Ctrl-C) is not lost:
+    `cabin cont PID` goes on.
+    """
+    from cabinos.kernel.kernel import Spawn
+
+    if not request.strip():
+        raise click.UsageError("the request is empty.")
+    granted = capabilities(options)
+    spawn = Spawn(
+        request=request,
+        context=_piped(),
+        files=granted.files,
+        web=granted.web,
+        shell=granted.shell,
+        budget=budget(options),
+        schema=read_schema(schema),
+        seed=seed,
+        interactive=True,
+    )
+    with open_session(model) as session:
+        session.require_brain()
+        pid, feed = session.spawn(replace(spawn, model=session.model))
+        see_through(session, pid, feed, as_json=as_json, quiet=quiet, no_input=no_input)
+
+
+def _piped() -> str:
+    """What was piped in. Nobody typed it: the process counts as having read something untrusted."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return ""
+    data = sys.stdin.buffer.read(MOST_INPUT + 1)
+    if len(data) > MOST_INPUT:
+        raise Failure(f"stdin: more than {MOST_INPUT >> 20} MiB. Grant it as a file: --files PATH.")
+    return decode(data, "stdin").strip()
+
+
+def read_schema(path: Path | None) -> dict[str, Any] | None:
+    """The JSON schema in a file. Raises Failure if it is none."""
+    if path is None:
+        return None
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    try:
+        schema = json.loads(decode(path.read_bytes(), path))
+        if not isinstance(schema, dict):
+            raise Failure(f"{path}: a JSON schema is an object.")
+        validator_for(schema).check_schema(schema)
+    except ValueError as error:
+        raise Failure(f"{path}: not JSON: {error}.") from None
+    except SchemaError as error:
+        raise Failure(f"{path}: not a JSON schema: {error.message}.") from None
+    return schema
+
+
+def see_through(
+    session: Session,
+    pid: int,
+    feed: Feed,
+    *,
+    as_json: bool = False,
+    quiet: bool = False,
+    no_input: bool = False,
+) -> None:
+    """Follows a process to its end, tells how it ended, and exits with the code that says so.
+
+    Ctrl-C, or a reader who goes away, stops the process.
+    """
+    page = Page(silent=as_json, quiet=quiet or as_json)
+    person = None if no_input else Answers.at_terminal()
+    follower = Follower(session, pid, feed, page, person)
+    try:
+        ending = follower.run()
+    except KeyboardInterrupt:
+        page.rest()
+        _stop(session, pid)
+        note(f"\nProcess {pid} is stopped. `cabin cont {pid}` goes on.", dim=False)
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        _stop(session, pid)
+        raise
+    if ending.why == "message" and ending.text and not page.streams:
+        page.answer(ending.text)
+    if as_json:
+        print_json(report(session, pid, ending, follower))
+    _tell(pid, ending, answered=as_json)
+    if ending.code:
+        raise SystemExit(ending.code)
+
+
+def _stop(session: Session, pid: int) -> None:
+    session.do(session.kernel.stop(pid))
+
+
+def _tell(pid: int, ending: Ending, *, answered: bool) -> None:
+    """What a person should know of an end that is not an answer."""
+    if ending.code == 1:
+        raise Failure(f"process {pid} {ending.status}: {ending.text}")
+    if ending.why == "message" and not answered:
+        note(f"Process {pid} waits for a message: `cabin chat {pid}`.")
+    if ending.code == BLOCKED and not answered:
+        if ending.why == "stopped":
+            limits = " --budget-tokens, --budget-usd and --time raise its limits."
+            more = limits if ending.error == "BudgetExceeded" else ""
+            note(f"Process {pid} has stopped: {ending.text}", dim=False)
+            note(f"`cabin cont {pid}` goes on.{more}", dim=False)
+        else:
+            note(f"Process {pid} waits for you.\n{ending.text}", dim=False)
+            note(f"`cabin attach {pid}` goes on here.", dim=False)
+
+
+def report(session: Session, pid: int, ending: Ending, follower: Follower) -> dict[str, Any]:
+    """How following ended, as plain data."""
+    from cabinos.kernel.process import Process
+
+    async def read() -> tuple[Process, list[dict[str, Any]]]:
+        kernel = session.kernel
+        asks = [asdict(ask) for ask in kernel.open_asks(pid)]
+        return kernel.table.get(pid), asks
+
+    process, asks = session.do(read())
+    account = process.account
+    status = ending.status if ending.why == "exit" else process.state.value
+    data: dict[str, Any] = {
+        "pid": pid,
+        "status": status,
+        "text": ending.text if ending.why in ("exit", "message") else "",
+        "value": ending.value,
+        "model": process.model,
+        "usage": {
+            "tokens": account.tokens,
+            "seconds": round(account.seconds, 3),
+            "usd": account.usd,
+        },
+        "calls": follower.calls,
+        "asks": asks,
+    }
+    if ending.why not in ("exit", "message"):
+        data["why"] = process.waiting or ""
+    return data

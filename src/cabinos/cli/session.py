@@ -1,0 +1,300 @@
+"""A kernel in a thread of its own, so that the main thread belongs to the person.
+
+There Ctrl-C and reading a line are ordinary Python, and the kernel goes on meanwhile: other
+processes, timers and orders do not wait until somebody has typed.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from cabinos.cli.config import NO_BRAIN, choose_brain, read_config
+from cabinos.cli.errors import Failure
+from cabinos.cli.terminal import note
+
+if TYPE_CHECKING:
+    from cabinos.kernel.events import Event
+    from cabinos.kernel.kernel import Kernel, Spawn
+
+__all__ = ["Feed", "Session", "open_session"]
+
+T = TypeVar("T")
+Feed = queue.SimpleQueue["Event | BaseException"]  # what a process and its descendants do
+
+
+class Session:
+    """A running kernel to be used from the main thread, as a context manager.
+
+    `config` None: without devices and models. `idle`: nobody runs, processes can be changed.
+    Entering raises what `Kernel.open` raises.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any] | None, *, model: str | None = None, idle: bool = False
+    ) -> None:
+        self.model = model  # the brain of new processes
+        self._config = config
+        self._idle = idle
+        self._ready: Future[Kernel] = Future()
+        self._error: BaseException | None = None
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop keeps only weak references
+        self._thread = threading.Thread(target=self._run, name="cabin-kernel", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._over: asyncio.Event
+        self.kernel: Kernel
+
+    def __enter__(self) -> Self:
+        _tell_warnings()
+        self._thread.start()
+        self.kernel = self._ready.result()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join()
+        if self._error is not None and kind is None:
+            raise self._error
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        from cabinos.kernel.driver import Driver
+        from cabinos.kernel.kernel import Kernel
+
+        try:
+            drivers: list[Driver] | None = [] if self._config is None else None
+            kernel = Kernel.open(drivers=drivers, config=self._config)
+            kernel.idle = self._idle
+            async with kernel:
+                self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+                self._ready.set_result(kernel)
+                await self._over.wait()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the main thread
+            if self._ready.done():
+                self._error = error
+            else:
+                self._ready.set_exception(error)
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work` in the kernel's thread and returns what it returns, or raises."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    # ---- processes -------------------------------------------------------------------------------
+
+    def require_brain(self) -> None:
+        """Raises Failure if there is no model."""
+        from cabinos.store.home import cabin_home, config_path
+
+        if not self.kernel.models:
+            raise Failure(NO_BRAIN.format(folder=cabin_home() / "models", config=config_path()))
+
+    def spawn(self, spawn: "Spawn") -> tuple[int, Feed]:
+        """Starts a process and returns its pid and everything it does from the beginning."""
+
+        async def start() -> tuple[int, Feed]:
+            (handle,) = await self.kernel.spawn_many([spawn])
+            return handle.pid, self._watch(handle.pid)
+
+        return self.do(start())
+
+    def fork(self, pid: int) -> int:
+        """A child that goes on from where a process is, and stays to be talked to."""
+
+        async def make() -> int:
+            (child,) = await self.kernel.process(pid).fork(stay=True)
+            return child.pid
+
+        return self.do(make())
+
+    def say(self, pid: int, text: str) -> None:
+        """Sends a person's message, and lets a stopped process go on with it."""
+
+        async def send() -> None:
+            handle = self.kernel.process(pid)
+            await handle.send(text)
+            if handle.state == "stopped":
+                await handle.cont()
+
+        self.do(send())
+
+    def last_conversation(self) -> int:
+        """The newest conversation that has not ended. Raises Failure if there is none."""
+        found = self.kernel.store.rows(
+            "SELECT max(pid) FROM process WHERE image = 'chat' AND state != 'exited' "
+            "AND image_state ->> 'stay'"
+        )
+        if found[0][0] is None:
+            raise Failure("there is no conversation to go on with: `cabin chat` begins one.")
+        return int(found[0][0])
+
+    def last_words(self, pid: int) -> list[tuple[str, str]]:
+        """(role, text) of the last message and the last answer of a conversation."""
+
+        async def read() -> list[tuple[str, str]]:
+            said: dict[str, str] = {}
+            for number, _, _ in self.kernel.table.get(pid).pages:
+                page = self.kernel.pages.get(number)
+                if page.role in ("user", "assistant") and page.text:
+                    said[page.role] = page.text
+            return [(role, said[role]) for role in ("user", "assistant") if role in said]
+
+        return self.do(read())
+
+    def watch(self, pid: int) -> Feed:
+        """What a process and its descendants do from now on. Raises NoSuchProcess."""
+
+        async def start() -> Feed:
+            return self._watch(pid)
+
+        return self.do(start())
+
+    def tell_present(self, pid: int, feed: Feed) -> None:
+        """Puts the open questions of a process, and its state, into its feed."""
+
+        async def put() -> None:
+            for event in self._present(pid):
+                feed.put(event)
+
+        self.do(put())
+
+    def watch_all(self) -> Feed:
+        """What all processes do from now on."""
+
+        async def start() -> Feed:
+            return self._watch(None)
+
+        return self.do(start())
+
+    def next_event(self, feed: Feed, patience: float) -> "Event | None":
+        """What comes next, None if nothing does for so many seconds. Raises StoreFailed."""
+        if self.kernel.store.failure is not None:
+            raise self.kernel.store.failure
+        try:
+            event = feed.get(timeout=patience)
+        except queue.Empty:
+            return None
+        if isinstance(event, BaseException):
+            raise event
+        return event
+
+    def at_rest(self) -> bool:
+        """Whether no process can go on by itself."""
+
+        async def look() -> bool:
+            await self.kernel.store.commit()
+            return not self._going("1")
+
+        return self.do(look())
+
+    def open_asks(self) -> set[int]:
+        """The numbers of the questions that are open now."""
+
+        async def read() -> set[int]:
+            return {ask.id for ask in self.kernel.open_asks()}
+
+        return self.do(read())
+
+    def _watch(self, pid: int | None) -> Feed:
+        feed: Feed = queue.SimpleQueue()
+        table = self.kernel.table
+        root = None if pid is None else table.get(pid).root
+        stack = ExitStack()
+        events = stack.enter_context(self.kernel.events.subscribe())
+
+        async def pump() -> None:
+            with stack:
+                while True:
+                    event = await events.get()
+                    if root is None or table.get(event.pid).root == root:
+                        feed.put(event)
+
+        self._background(pump())
+        if pid is not None:
+            self._background(self._report_failure(pid, feed))
+        return feed
+
+    async def _report_failure(self, pid: int, feed: Feed) -> None:
+        """A store that fails stops the kernel without an event: whoever waits must hear of it."""
+        try:
+            await self.kernel.ended(pid)
+        except Exception as error:  # noqa: BLE001 - the main thread raises it
+            feed.put(error)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _going(self, which: str, parameters: tuple[int, ...] = ()) -> bool:
+        """Whether one of the processes for which an SQL condition holds can go on by itself."""
+        query = (
+            f"SELECT count(*) FROM process WHERE {which} AND "
+            "(state = 'ready' OR (state = 'blocked' AND wake IS NOT NULL))"
+        )
+        return bool(self.kernel.store.rows(query, parameters)[0][0])
+
+    def _present(self, pid: int) -> "list[Event]":
+        """The open questions of a process's tree, and its state unless it is ready."""
+        from cabinos.kernel.events import Event
+        from cabinos.kernel.process import State
+
+        kernel, process = self.kernel, self.kernel.table.get(pid)
+        events = []
+        for ask in kernel.open_asks():
+            if kernel.table.get(ask.pid).root == process.root:
+                data = {"ask": ask.id, "about": ask.kind, "question": ask.question}
+                events.append(Event(ask.pid, "ask", {**data, "detail": ask.detail}))
+        if process.state == State.EXITED:
+            value, _ = kernel.answer_of(process)
+            text = kernel.pages.get(process.result).text if process.result is not None else ""
+            code = (process.status or {}).get("code", "")
+            events.append(Event(pid, "exit", {"status": code, "text": text, "value": value}))
+        elif process.state != State.READY:
+            state = {"state": process.state.value, "why": process.waiting}
+            events.append(Event(pid, "state", state))
+        return events
+
+    def waits_for_person(self, pid: int) -> bool:
+        """Whether nothing of a process's tree can go on before a person has answered."""
+
+        async def look() -> bool:
+            kernel = self.kernel
+            await kernel.store.commit()
+            root = kernel.table.get(pid).root
+            asked = any(kernel.table.get(ask.pid).root == root for ask in kernel.open_asks())
+            return asked and not self._going("root = ?", (root,))
+
+        return self.do(look())
+
+
+def open_session(model: str | None = None, *, idle: bool = False) -> Session:
+    """A session with everything that is installed and configured; enter it to start.
+
+    `model`: the brain of new processes. `idle`: nobody runs. Raises Failure for a wrong
+    configuration.
+    """
+    from cabinos.store.home import config_path
+
+    config, name = choose_brain(read_config(config_path()), model)
+    return Session(config, model=name, idle=idle)
+
+
+def _tell_warnings() -> None:
+    """The kernel's warnings as single lines on stderr."""
+    log = logging.getLogger("cabinos")
+    if not log.handlers:
+        log.addHandler(_OneLine())
+        log.propagate = False
+
+
+class _OneLine(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        reason = f": {type(error).__name__}: {error}" if error is not None else ""
+        note(f"cabin: {record.levelname.lower()}: {record.getMessage()}{reason}", dim=False)

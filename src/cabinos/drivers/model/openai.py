@@ -1,0 +1,199 @@
+"""Any OpenAI-compatible server as a model, through the official SDK: `/v1/chat/completions`."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from cabinos.drivers.model.call_format import as_function
+from cabinos.drivers.model.remote import (
+    CallPart,
+    Part,
+    RemoteModel,
+    WireNames,
+    as_unicode,
+    integer,
+)
+from cabinos.kernel.driver import Message, ThinkRequest
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, AsyncStream
+
+__all__ = ["OPENAI_URL", "OpenAIModel"]
+
+OPENAI_URL = "https://api.openai.com/v1"
+FINISH = {"stop": "stop", "length": "length", "tool_calls": "calls", "function_call": "calls"}
+
+
+class OpenAIModel(RemoteModel):
+    """One model of one server."""
+
+    def _open(self) -> "AsyncOpenAI":
+        import httpx2
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        endpoint = self.endpoint
+        timeout = httpx2.Timeout(None, connect=endpoint.connect_timeout)
+        return AsyncOpenAI(
+            base_url=endpoint.base_url,
+            api_key=endpoint.api_key() or "none",  # or the SDK would look for one by itself
+            max_retries=0,
+            timeout=timeout,
+            http_client=DefaultAsyncHttpxClient(timeout=timeout, trust_env=not endpoint.loopback),
+        )
+
+    async def _stream(self, request: ThinkRequest) -> AsyncGenerator[Part]:
+        import httpx2
+        import openai
+
+        client: AsyncOpenAI = self._client
+        names = WireNames(request.tools)
+        body = self._body(request, names)
+        try:
+            async with await client.chat.completions.create(**body) as stream:
+                await self._check_type(stream)
+                async for chunk in stream:
+                    yield self._part(chunk, names)
+        except openai.APIStatusError as error:
+            raise self.refused(error.status_code, error.body, error.response.headers) from None
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            raise self.lost(error) from None
+        except openai.APIError as error:  # an error inside the stream
+            raise self.refused(_status(error.body), error.body or error.message, {}) from None
+        except (ValueError, RecursionError, AttributeError, TypeError) as error:
+            raise self.nonsense(f"what is not a chat completion ({error})") from None
+
+    # ---- the request -----------------------------------------------------------------------------
+
+    def _body(self, request: ThinkRequest, names: WireNames) -> dict[str, Any]:
+        new = self.endpoint.base_url.rstrip("/") == OPENAI_URL
+        body: dict[str, Any] = {
+            "model": self.endpoint.model,
+            "messages": [_as_wire(message, names) for message in request.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_completion_tokens" if new else "max_tokens": request.max_tokens,
+        }
+        if request.tools:
+            body["tools"] = [as_function(tool) for tool in request.tools]
+            for described in body["tools"]:
+                described["function"]["name"] = names.of(described["function"]["name"])
+        if request.schema is not None:
+            wanted = {
+                "name": "answer",
+                "schema": dict(request.schema),
+                "strict": _is_strict(request.schema),
+            }
+            body["response_format"] = {"type": "json_schema", "json_schema": wanted}
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.stop:
+            body["stop"] = list(request.stop)
+        return body
+
+    # ---- the answer ------------------------------------------------------------------------------
+
+    async def _check_type(self, stream: "AsyncStream[Any]") -> None:
+        """Raises ServerError if the answer is no event stream, such as a page of HTML."""
+        kind = stream.response.headers.get("content-type", "nothing").partition(";")[0]
+        if kind == "text/event-stream":
+            return
+        beginning = b""
+        async for data in stream.response.aiter_bytes():
+            beginning += data
+            if len(beginning) >= 200:
+                break
+        text = beginning[:200].decode(errors="replace")
+        raise self.nonsense(f"{kind} where an event stream was due; is base_url right? {text!r}")
+
+    def _part(self, chunk: object, names: WireNames) -> Part:
+        """One chunk, of which nothing is taken for granted."""
+        choices = getattr(chunk, "choices", None)
+        usage = getattr(chunk, "usage", None)
+        if not isinstance(choices, list):
+            raise self.nonsense(f"a chunk without choices: {chunk!r}")
+        details = getattr(usage, "prompt_tokens_details", None)
+        part: dict[str, Any] = {
+            "input_tokens": integer(getattr(usage, "prompt_tokens", None)),
+            "output_tokens": integer(getattr(usage, "completion_tokens", None)),
+            "cached_tokens": integer(getattr(details, "cached_tokens", None)),
+        }
+        if not choices:
+            return Part(**part)
+        delta = getattr(choices[0], "delta", None)
+        content = getattr(delta, "content", None)
+        calls = getattr(delta, "tool_calls", None) or ()
+        finish = getattr(choices[0], "finish_reason", None)
+        if (
+            delta is None
+            or not isinstance(content, str | None)
+            or not isinstance(calls, list | tuple)
+        ):
+            raise self.nonsense(f"a chunk with a malformed delta: {chunk!r}")
+        if finish == "content_filter":
+            raise self.nonsense("no answer: its content filter stopped it")
+        thinking = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+        return Part(
+            text=content or "",
+            calls=tuple(self._call(call, number, names) for number, call in enumerate(calls)),
+            finish=cast(Any, FINISH.get(finish, "stop") if finish else ""),
+            thinking=bool(thinking),
+            **part,
+        )
+
+    def _call(self, call: object, number: int, names: WireNames) -> CallPart:
+        """A piece of a call, which is the `number`-th one in its chunk."""
+        function = getattr(call, "function", None)
+        index = getattr(call, "index", None)
+        texts = (
+            getattr(call, "id", None) or "",
+            getattr(function, "name", None) or "",
+            getattr(function, "arguments", None) or "",
+        )
+        if not all(isinstance(text, str) for text in texts) or not isinstance(index, int | None):
+            raise self.nonsense(f"a malformed tool call: {call!r}")
+        call_id, name, arguments = texts
+        return CallPart(number if index is None else index, call_id, names.back(name), arguments)
+
+
+def _as_wire(message: Message, names: WireNames) -> dict[str, Any]:
+    wire: dict[str, Any] = {"role": message.role, "content": as_unicode(message.text)}
+    if message.role == "tool":
+        wire["tool_call_id"] = message.call_id
+    if message.calls:
+        wire["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {
+                    "name": names.of(call.name or "unknown"),
+                    # What is not JSON makes some servers fail on the next request.
+                    "arguments": json.dumps(
+                        {"invalid": call.raw} if call.arguments is None else call.arguments
+                    ),
+                },
+            }
+            for call in message.calls
+        ]
+    return wire
+
+
+def _is_strict(schema: Any) -> bool:
+    """Whether the schema is one that OpenAI takes as strict: every property required, no others."""
+    if isinstance(schema, list):
+        return all(map(_is_strict, schema))
+    if not isinstance(schema, Mapping):
+        return True
+    properties = schema.get("properties")
+    if schema.get("type") == "object" or properties is not None:
+        closed = schema.get("additionalProperties") is False
+        if not closed or set(properties or ()) != set(schema.get("required", ())):
+            return False
+    return all(map(_is_strict, schema.values()))
+
+
+def _status(body: object) -> int:
+    """The status of an error inside a stream, which was 200 so far; some servers say."""
+    code = body.get("code") if isinstance(body, Mapping) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 500

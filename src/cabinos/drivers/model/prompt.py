@@ -1,0 +1,199 @@
+"""From the kernel's messages to the tokens of one local model, by the template in its file.
+
+Templates differ in what they take. Some refuse two calls in one message, two users in a row, or a
+system message; then the messages are put in a form that they do take. Templates without a way to
+show tools get them in words, in the system message, in Hermes' format.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from itertools import groupby, pairwise
+from os import PathLike
+from typing import Any
+
+from cabinos.drivers.model.call_format import CallFormat, as_function
+from cabinos.drivers.model.tool_calls import END_THINK, HERMES, THINK
+from cabinos.engine.errors import InvalidRequest
+from cabinos.kernel.driver import Message, Tool, ToolCall
+
+__all__ = ["Prompter"]
+
+Chat = list[dict[str, Any]]
+
+IN_WORDS = CallFormat(HERMES, '\n{"name": "', '", "arguments": ', "}\n</tool_call>", ", ", ": ")
+INSTRUCTION = """You can call these tools:
+<tools>
+{tools}
+</tools>
+To call one, write
+<tool_call>
+{{"name": "<its name>", "arguments": <its arguments as JSON>}}
+</tool_call>
+and wait for the <tool_response>."""
+
+# Ends a turn in a file without a template, which gets ChatML whether it knows it or not.
+CHATML_END = "<|im_end|>"
+
+
+class Prompter:
+    """The tokenizer, the template and the call format of a GGUF file. Safe to use from threads."""
+
+    def __init__(self, path: str | PathLike[str], *, thinking: bool) -> None:
+        """Raises EngineError if the file has no usable tokenizer or template."""
+        from cabinos.engine.chat_template import ChatTemplate
+        from cabinos.engine.gguf import read_gguf
+        from cabinos.engine.tokenizer import Tokenizer
+
+        file = read_gguf(path)
+        self.tokenizer = Tokenizer.from_gguf(file)
+        self._template = ChatTemplate.from_gguf(file, self.tokenizer)
+        self._thinking = thinking
+        learnt = CallFormat.learn(self._template)
+        self._in_words = learnt is None
+        self.call_format = learnt or IN_WORDS
+        texts = ("[ARGS]", "[CALL_ID]", THINK, END_THINK, *self.call_format.markup)
+        tokens = map(self.tokenizer.control_id, texts)
+        self.markup = tuple(token for token in tokens if token is not None)
+        """Control tokens that the splitter has to see by name."""
+        ends = CHATML_END in self.tokenizer.special_tokens
+        has_template = "tokenizer.chat_template" in file.metadata
+        self.stop: tuple[str, ...] = () if ends or has_template else (CHATML_END,)
+        """Texts that end an answer, where the vocabulary has no token that does."""
+
+    def count(self, text: str) -> int:
+        """The tokens of a text by itself."""
+        return len(self.tokenizer.encode(text, add_special=False))
+
+    @cached_property
+    def overhead(self) -> int:
+        """The most tokens that a message, or a call in one, takes beyond those of its text.
+
+        It covers what the template puts around a whole chat as well, so that count + overhead,
+        summed over texts and calls, is never less than `encode` gives.
+        """
+        call = ToolCall("x", "x", {})
+        chat = (
+            Message("user", "x"),
+            Message("assistant", "x"),
+            Message("user", "x"),
+            Message("assistant", "", (call,)),
+            Message("tool", "x", call_id="x", name="x"),
+        )
+        lengths = [0]
+        for size in range(1, len(chat) + 1):
+            with suppress(InvalidRequest):  # a template that knows no tools
+                lengths.append(len(self.encode(chat[:size])))
+        borders = 2  # a text's first and last token may be other ones beside the markup
+        return max(after - before for before, after in pairwise(lengths)) + borders
+
+    def encode(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
+        """The prompt, up to where the answer begins. Raises EngineError if it cannot be written."""
+        if tools and self._in_words:
+            messages, tools = _in_words(messages, tools), ()
+        elif self._in_words:
+            messages = _in_words(messages, ())
+        functions = [as_function(tool) for tool in tools]
+        first: InvalidRequest | None = None
+        for form in (list, _alternating, _without_system):
+            try:
+                return self._template.encode_chat(
+                    _plain(form(messages)),
+                    tools=functions or None,
+                    enable_thinking=self._thinking,
+                )
+            except InvalidRequest as error:
+                first = first or error
+        assert first is not None
+        raise first
+
+    def opens_thinking(self, prompt: Sequence[int]) -> bool:
+        """Whether the prompt ends in a `<think>` that the answer goes on in."""
+        return self.tokenizer.decode(prompt[-8:], special=True).rstrip().endswith(THINK)
+
+
+def _plain(messages: Sequence[Message]) -> Chat:
+    """Messages as templates read them. Ids are numbers of nine digits, as Mistral's insists on."""
+    numbers: dict[str, str] = {}
+    chat: Chat = []
+    for message in messages:
+        plain: dict[str, Any] = {"role": message.role, "content": message.text}
+        if message.role == "tool":
+            plain["name"] = message.name
+            plain["tool_call_id"] = numbers.get(message.call_id, "000000000")
+        broken = [call.raw for call in message.calls if call.arguments is None]
+        plain["content"] = "\n".join([*([message.text] if message.text else []), *broken])
+        calls = [call for call in message.calls if call.arguments is not None]
+        if calls:
+            for call in calls:
+                numbers[call.id] = f"{len(numbers) + 1:09}"
+            plain["tool_calls"] = [
+                {
+                    "id": numbers[call.id],
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in calls
+            ]
+        chat.append(plain)
+    return chat
+
+
+def _alternating(messages: Sequence[Message]) -> list[Message]:
+    """One call at a time, each with its result; texts in a row by the same speaker as one."""
+    results = {message.call_id: message for message in messages if message.role == "tool"}
+    apart: list[Message] = []
+    for message in messages:
+        if len(message.calls) < 2:
+            answered = message.role == "tool" and message.call_id not in results
+            apart += [] if answered else [message]
+            continue
+        for number, call in enumerate(message.calls):
+            apart.append(Message("assistant", "" if number else message.text, (call,)))
+            if result := results.pop(call.id, None):
+                apart.append(result)
+    merged: list[Message] = []
+    for (role, single), run in groupby(apart, lambda m: (m.role, bool(m.calls or m.call_id))):
+        group = list(run)
+        if single or role == "tool":
+            merged += group
+        else:
+            merged.append(Message(role, "\n\n".join(m.text for m in group if m.text)))
+    return merged
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """What the system says, said by the user."""
+    return _alternating(
+        [Message("user", m.text) if m.role == "system" else m for m in messages],
+    )
+
+
+def _in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
+    """Tools, calls and results as plain text."""
+    told: list[Message] = []
+    if tools:
+        functions = "\n".join(json.dumps(as_function(tool), ensure_ascii=False) for tool in tools)
+        told.append(Message("system", INSTRUCTION.format(tools=functions)))
+        if messages and messages[0].role == "system":
+            told[0] = Message("system", f"{messages[0].text}\n\n{told[0].text}")
+            messages = messages[1:]
+    for message in messages:
+        if message.role == "tool":
+            text = f"<tool_response>\n{message.text}\n</tool_response>"
+            told.append(Message("user", text))
+        elif message.calls:
+            parts = [message.text] if message.text else []
+            told.append(Message("assistant", "\n".join(parts + [*map(_as_text, message.calls)])))
+        else:
+            told.append(message)
+    return told
+
+
+def _as_text(call: ToolCall) -> str:
+    """A call in Hermes' format."""
+    if call.arguments is None:
+        return f"<tool_call>\n{call.raw}\n</tool_call>"
+    body: Mapping[str, Any] = {"name": call.name, "arguments": call.arguments}
+    return f"<tool_call>\n{json.dumps(body, ensure_ascii=False)}\n</tool_call>"
