@@ -93,6 +93,8 @@ class AnthropicModel(RemoteModel):
             }
         if request.temperature is not None:
             body["temperature"] = min(request.temperature, 1.0)  # the API knows no more
+        if request.top_p is not None:
+            body["top_p"] = request.top_p
         if stops := [stop for stop in request.stop if stop.strip()]:  # nor stops of white space
             body["stop_sequences"] = stops
         return body
