@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.capability import Capabilities
-from cabinos.kernel.driver import Message
+from cabinos.kernel.driver import Integrity, Message
 from cabinos.kernel.errors import InvalidArguments, KernelError
 from cabinos.kernel.images.chat import Chat
 from cabinos.kernel.images.code import Code
@@ -91,7 +91,11 @@ def make_process(
 def _first_pages(m: "Machine", process: Process, system: str, request: str, context: str) -> None:
     """The pinned beginning of a conversation, and what came with the request."""
     model, room = m.model(process.model), m.room(process)
-    for role, text, label in (("system", system, "trusted"), ("user", request, process.label)):
+    first: list[tuple[str, str, Integrity]] = [
+        ("system", system, "trusted"),
+        ("user", request, process.label),
+    ]
+    for role, text, label in first:
         if text or (role == "system" and process.image_state.get("stay")):  # a place for them
             page = m.pages.put(role, text, tokens=model.count(text), label=label)
             m.memory.append(process, page, model, room, pinned=True)
@@ -113,7 +117,7 @@ def _earlier_pages(m: "Machine", process: Process, messages: Sequence[Message]) 
         tokens = model.count(text) + sum(
             model.count(call.name + call.raw) for call in message.calls
         )
-        own = label if message.role in ("assistant", "tool") else "trusted"
+        own: Integrity = label if message.role in ("assistant", "tool") else "trusted"
         page = m.pages.put(message.role, text, tokens=tokens, label=own, meta=meta)
         m.memory.append(process, page, model, room)
 

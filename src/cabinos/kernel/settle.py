@@ -134,13 +134,14 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
         else:
             kept["value"] = value
         m.events.emit(process.pid, "result", id=call, name=name, text=text, ok=outcome.ok)
-    cost = record.pop("cost", None)
-    if cost is not None:
+    cost: dict[str, int] = record.pop("cost", {})
+    if cost:
         m.events.emit(process.pid, "thought", page=outcome.page, finish=value["finish"], **cost)
     process.read(outcome.label)
     if value is not None or name != "recv":  # that there is no mail is no news
         line = kept if call == "0" else {"call": call, **kept}
-        m.journal.append(process.pid, name, **line, **(cost or {}))
+        spent = {name: number for name, number in cost.items() if number}
+        m.journal.append(process.pid, name, **line, **spent)
     record["s"], record["r"] = "done", kept
     m.store.save(process)
     tool = m.tools.get(record.get("inner", record)["n"])

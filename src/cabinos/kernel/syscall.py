@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cabinos.kernel.births import fork_in_call, make_child
 from cabinos.kernel.call import call_tool
 from cabinos.kernel.capability import ClientTool
-from cabinos.kernel.driver import Tool
+from cabinos.kernel.driver import Integrity, Tool
 from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.process import Process, State
@@ -148,9 +148,10 @@ async def sys_wait(kernel: "Machine", p: Process, call: str, record: Record) -> 
         return Blocked(f"process {', '.join(map(str, running))}")
     ended = [_ended(kernel, child) for child in children]
     outcomes = [o for o in ended if isinstance(o, Outcome)]
-    label = "untrusted" if any(o.label == "untrusted" for o in outcomes) else "trusted"
     if len(outcomes) == 1:
         return outcomes[0]
+    tainted = any(o.label == "untrusted" for o in outcomes)
+    label: Integrity = "untrusted" if tainted else "trusted"
     values = {str(pid): o.value for pid, o in zip(pids, outcomes, strict=True)}
     return Outcome(values, ok=all(o.ok for o in outcomes), label=label)
 

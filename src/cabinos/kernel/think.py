@@ -139,14 +139,13 @@ async def _attempt(
             m.save_lineage(process)
         fresh = thought.input_tokens - thought.cached_tokens
         queue.charge(lease.root, lease.nice, fresh, thought.output_tokens - lease.booked)
-        cost = {
+        record["cost"] = {
             "in": thought.input_tokens,
             "cached": thought.cached_tokens,
             "out": thought.output_tokens,
             "micros": spent[1],
             "ms": round(seconds * 1000),
         }
-        record["cost"] = {name: number for name, number in cost.items() if number}
         return thought
     finally:
         lease.release()

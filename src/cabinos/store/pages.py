@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cabinos.store.database import Store
 from cabinos.store.encode import clean_text, to_json
@@ -26,7 +26,7 @@ class Page(NamedTuple):
     id: int
     hash: bytes
     role: str
-    label: str
+    label: Literal["trusted", "untrusted"]
     meta: str | None
     tokens: int
     text: str
@@ -63,7 +63,7 @@ class Pages:
         text: str,
         *,
         tokens: int,
-        label: str = "trusted",
+        label: Literal["trusted", "untrusted"] = "trusted",
         meta: dict[str, Any] | None = None,
     ) -> Page:
         """The page with this content: the one there is, or a new one, staged."""
