@@ -43,6 +43,7 @@ SECTIONS = {
     },
     "The machine": {
         "up": "cabinos.cli.up:up_command",
+        "serve": "cabinos.cli.serve:serve_command",
         "spawn": "cabinos.cli.up:spawn_command",
         "doctor": "cabinos.cli.doctor:doctor_command",
         "completion": "cabinos.cli.completion:completion_command",

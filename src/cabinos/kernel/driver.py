@@ -260,7 +260,11 @@ class Thought:
 
 
 class Model(Protocol):
-    """A model as the kernel drives it. Attributes are plain facts and do not change."""
+    """A model as the kernel drives it. Attributes are plain facts and do not change.
+
+    A model may also have a true `raw`: it can go on with a text, without a chat. And
+    `async embed(texts)`: a vector of length 1 for each.
+    """
 
     name: str
     window: int  # tokens of prompt and answer together

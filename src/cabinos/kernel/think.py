@@ -87,7 +87,8 @@ def _keep_thought(
         )
         for number, call in enumerate(thought.calls)
     )
-    meta = thought_meta(calls, thought.finish)
+    theirs = [call.id for call in calls if process.capabilities.of_client(call.name)]
+    meta = thought_meta(calls, thought.finish, theirs)
     # Not `output_tokens`: what a model thought unseen takes no room.
     tokens = model.count(thought.text) + (model.count(to_json(meta)) if calls else 0)
     page = m.pages.put("assistant", thought.text, tokens=tokens, label=process.label, meta=meta)

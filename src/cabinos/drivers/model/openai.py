@@ -94,6 +94,8 @@ class OpenAIModel(RemoteModel):
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}
         if request.temperature is not None:
             body["temperature"] = request.temperature
+        if request.top_p is not None:
+            body["top_p"] = request.top_p
         if request.seed is not None:
             body["seed"] = request.seed
         if request.stop:
