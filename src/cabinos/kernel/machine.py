@@ -448,18 +448,19 @@ class Machine:
 
     def receive(self, process: Process) -> Page | None:
         """The next message of a process; a chat's becomes part of its conversation."""
-        page = self.mail.take(process.pid)
-        if page is not None and process.image == "chat":
-            model, room = self.model(process.model), self.room(process)
-            self.memory.append(process, page, model, room)
+        page = self.mail.first(process.pid)
+        if page is not None:
+            if process.image == "chat":
+                model, room = self.model(process.model), self.room(process)
+                self.memory.append(process, page, model, room)
+            self.mail.drop(process.pid)
         return page
 
     def take_mail(self, process: Process, model: Model, room: int) -> None:
         """Reads all messages into a conversation."""
-        while self.mail.waits(process.pid):
-            page = self.mail.take(process.pid)
-            assert page is not None
+        while page := self.mail.first(process.pid):
             self.memory.append(process, page, model, room)
+            self.mail.drop(process.pid)
 
     # ---- beginning and end -----------------------------------------------------------------------
 

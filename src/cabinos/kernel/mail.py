@@ -31,17 +31,15 @@ class Mail:
         )
         self._boxes[recipient].append((self._last, page.id))
 
-    def waits(self, recipient: int) -> bool:
-        """Whether there is mail."""
-        return recipient in self._boxes
-
-    def take(self, recipient: int) -> Page | None:
-        """The oldest message, taken out of the box in the same commit as what is made of it."""
+    def first(self, recipient: int) -> Page | None:
+        """The oldest message."""
         box = self._boxes.get(recipient)
-        if not box:
-            return None
-        number, page = box.popleft()
+        return self._pages.get(box[0][1]) if box else None
+
+    def drop(self, recipient: int) -> None:
+        """Takes the oldest message out, in the same commit as what was made of it."""
+        box = self._boxes[recipient]
+        number, _ = box.popleft()
         if not box:
             del self._boxes[recipient]
         self._store.write("DELETE FROM message WHERE id = ?", (number,))
-        return self._pages.get(page)

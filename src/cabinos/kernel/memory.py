@@ -111,7 +111,8 @@ class Memory:
         """
         most = room // (CLIP * share)
         whole = process.image_state.get("whole")
-        if page.tokens + OVERHEAD > most and not whole:
+        calls = page.role == "assistant" and page.meta and '"calls"' in page.meta
+        if page.tokens + OVERHEAD > most and not whole and not calls:
             page = self._excerpt(page, model, most - OVERHEAD)
         tokens = page.tokens + OVERHEAD
         if self.resident(process) + tokens > room:
@@ -120,7 +121,7 @@ class Memory:
                     f"the conversation takes {self.resident(process) + tokens} tokens or more, "
                     f"and {model.name} has room for {room}."
                 )
-            self.evict(process, room, tokens)
+            self.evict(process, room, tokens, working=page.role == "tool")
         process.pages.append(page.id, pinned=pinned)
         process.resident_tokens += tokens
         if process.messages is not None:
@@ -135,9 +136,10 @@ class Memory:
             process.pages.replace(0, page.id)
             process.resident_tokens, process.messages = -1, None
 
-    def evict(self, process: Process, room: int, need: int = 0) -> int:
+    def evict(self, process: Process, room: int, need: int = 0, *, working: bool = True) -> int:
         """Swaps out the oldest groups until `need` fits and half of the room is free.
 
+        The newest group stays if the process is `working` on it, and otherwise if there is room.
         Returns how many pages went. Raises ContextOverflow if what is pinned leaves too little.
         """
         if process.image_state.get("whole"):
@@ -149,8 +151,9 @@ class Memory:
         groups = self._groups(process)
         kept = self.resident(process)
         gone = 0
-        for group in groups[:-1]:  # the newest is what the process is working on
-            if kept <= target:
+        for group in groups:
+            newest = group is groups[-1]
+            if kept <= (room - need - NOTE_TOKENS if newest else target) or (newest and working):
                 break
             if group.movable:
                 for index in range(group.first, group.last + 1):
