@@ -6,6 +6,7 @@ restart resets nothing, and what was reserved when the machine died counts as sp
 model's owner may charge for it. So no restart, fork or child gets past a limit.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,9 +34,10 @@ class Budget:
     usd: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "usd"):
+        for name, kind in (("tokens", int), ("usd", int | float)):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int | float) or value < 0):
+            number = isinstance(value, kind) and not isinstance(value, bool)
+            if value is not None and (not number or not 0 <= value < math.inf):
                 raise ValueError(f"a budget's {name} must be a number from 0, not {value!r}")
         object.__setattr__(self, "wall", _seconds(self.wall))
 
@@ -47,8 +49,9 @@ class Budget:
 
 
 def _seconds(wall: float | str | None) -> float | None:
-    if wall is None or (isinstance(wall, int | float) and wall >= 0):
-        return wall
+    number = isinstance(wall, int | float) and not isinstance(wall, bool)
+    if wall is None or (number and 0 <= wall < math.inf):  # type: ignore[operator] # a number
+        return wall  # type: ignore[return-value] # the same
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(wall))
     if not match:
         raise ValueError(f"a budget's wall is seconds or like '10m' (s, m, h, d), not {wall!r}")
