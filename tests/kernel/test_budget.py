@@ -56,9 +56,7 @@ def test_a_lineage_never_overshoots(
     limits: list[tuple[int | None, int | None]], thoughts: list[tuple[int, int, int, bool]]
 ) -> None:
     """Whatever is reserved and spent below it, no account passes a limit; all are exact."""
-    accounts = [
-        (pid, Account(tokens, None, micros)) for pid, (tokens, micros) in enumerate(limits)
-    ]
+    accounts = [(pid, Account(tokens, None, micros)) for pid, (tokens, micros) in enumerate(limits)]
     tokens_spent = micros_spent = 0
     for asked, least, micros, crash in thoughts:
         least = min(asked, least)
@@ -204,5 +202,3 @@ def test_many_at_once_do_not_reserve_the_same_tokens(tmp_path: Path) -> None:
             await root.kill()
 
     run(main())
-
-

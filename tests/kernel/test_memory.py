@@ -115,13 +115,10 @@ class Windows(RuleBasedStateMachine):
         ids = [number for number, *_ in self.process.pages]
         chosen = data.draw(st.sampled_from(ids[2:] or ids))
         pinned = data.draw(st.booleans())
-        resident = sum(
-            self.pages.get(number).tokens + OVERHEAD
-            for number, stub, pin in self.process.pages
-            if pin and not stub
-        )
-        if not pinned or resident < self.room // 4:  # a person who pins everything is told so
-            assert self.process.pages.pin(chosen, pinned=pinned)
+        assert self.process.pages.pin(chosen, pinned=pinned)
+        fixed = [g.tokens for g in self.memory._groups(self.process) if not g.movable]
+        if sum(fixed) > self.room // 3 or len(fixed) > 4:  # who pins everything is told so
+            self.process.pages.pin(chosen, pinned=False)
 
     @rule()
     def evict(self) -> None:

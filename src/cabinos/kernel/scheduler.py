@@ -69,9 +69,12 @@ class ModelQueue:
     policy: Policy = fair
     quantum: int = QUANTUM
     served: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
-    floor: float = 0.0  # the counter of who was picked last: nobody who waits is below it
+
+    MOST_IDLE = 1000  # trees that are not here, whose counters are kept
 
     def __post_init__(self) -> None:
+        # The counter of who was served last, batch and interactive: nobody who waits is below it.
+        self._floors = [0.0, 0.0]
         self._ready: list[tuple[Key, int, Waiting]] = []  # a heap
         self._standing: defaultdict[int, int] = defaultdict(int)  # root: in the queue or served
         self._running = 0
@@ -91,14 +94,15 @@ class ModelQueue:
         """A lease at once, if a slot is free and nobody waits for it."""
         if self._running >= self.slots or self._ready:
             return None
-        self._enter(process.root)
+        self._enter(process)
+        self._pass(process.root, process.interactive)
         self._running += 1
         return Lease(self, process.root, process.interactive, process.nice)
 
     async def acquire(self, process: Process) -> "Lease":
         """Returns when it is this process's turn. The lease must be released."""
         lease = Lease(self, process.root, process.interactive, process.nice)
-        self._enter(process.root)
+        self._enter(process)
         try:
             await self._wait_turn(lease)
         except BaseException:
@@ -113,6 +117,7 @@ class ModelQueue:
 
     async def _wait_turn(self, lease: "Lease") -> None:
         if self._running < self.slots and not self._ready:
+            self._pass(lease.root, lease.interactive)
             self._running += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -141,16 +146,28 @@ class ModelQueue:
         self._running -= 1
         self._serve()
 
-    def _enter(self, root: int) -> None:
+    def _enter(self, process: Process) -> None:
+        root = process.root
         if not self._standing[root]:  # back from idleness: lifted to the others
-            self.served[root] = max(self.served[root], self.floor)
+            self.served[root] = max(self.served[root], self._floors[process.interactive])
         self._standing[root] += 1
+
+    def _pass(self, root: int, interactive: bool) -> None:
+        """Notes whose turn it is."""
+        self._floors[interactive] = max(self._floors[interactive], self.served[root])
 
     def _leave(self, root: int) -> None:
         self._standing[root] -= 1
         if not self._standing[root]:
             del self._standing[root]
-            if self.served[root] <= self.floor:  # coming back, it would be lifted to that anyway
+            if len(self.served) > len(self._standing) + self.MOST_IDLE:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Lets go of counters to which their trees, coming back, would be lifted anyway."""
+        floor = min(self._floors) or max(self._floors)
+        for root in [r for r in self.served if r not in self._standing]:
+            if self.served[root] <= floor:
                 del self.served[root]
 
     def would_go_first(self, lease: "Lease") -> bool:
@@ -186,7 +203,7 @@ def pick(queue: ModelQueue) -> Waiting | None:
     waiting = _first(queue)
     if waiting is not None:
         heapq.heappop(queue._ready)
-        queue.floor = max(queue.floor, queue.served[waiting.root])
+        queue._pass(waiting.root, waiting.interactive)
     return waiting
 
 
