@@ -14,7 +14,7 @@ from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.driver import Message, ThinkRequest, Thought, ToolCall, tool
 from cabinos.kernel.errors import ContextOverflow, KernelError, ToolError
 from cabinos.kernel.events import Events
-from cabinos.kernel.memory import OVERHEAD, Memory, thought_meta
+from cabinos.kernel.memory import Memory, thought_meta
 from cabinos.kernel.process import PageTable, Process, State
 from cabinos.store.database import Store
 from cabinos.store.pages import Page, Pages
@@ -313,9 +313,9 @@ def test_recall_by_handle_words_and_offset(tmp_path: Path) -> None:
                 for page in map(k.pages.get, q.process.pages.ids())
                 if "xylophone" in page.text
             ]
-            for handle in (secret, "nonsense", "0" * 10):
+            for wrong in (secret, "nonsense", "0" * 10):
                 with pytest.raises(ToolError, match="no page"):
-                    await k.memory.recall(p.process, 3000, handle=handle)
+                    await k.memory.recall(p.process, 3000, handle=wrong)
             assert (await k.memory.recall(p.process, 3000, handle=page.handle, offset=10**9))[
                 0
             ] == ""

@@ -10,6 +10,7 @@ import pytest
 
 from cabinos.kernel.driver import ThinkRequest, Thought, Tool
 from cabinos.kernel.errors import KernelError
+from cabinos.kernel.events import Event
 from cabinos.kernel.kernel import Kernel, ProcessHandle
 from cabinos.kernel.process import State
 from tests.kernel.help import World, asked, open_kernel, run, until
@@ -193,7 +194,6 @@ async def finish(s: Scene, handle: ProcessHandle) -> str:
     """Lets everything go on until the process has ended; returns how."""
     s.model.gate.set()
     s.world.gate.set()
-    s.model._broken = False
     while handle.state != State.EXITED:
         if handle.state == State.STOPPED:
             if (handle.process.waiting or "").endswith("a broken model"):
@@ -502,7 +502,7 @@ def test_a_result_that_is_waited_for_ends_with_the_kernel(tmp_path: Path) -> Non
     run(main(), 5)
 
 
-async def _some(handle: ProcessHandle, count: int) -> AsyncIterator[object]:
+async def _some(handle: ProcessHandle, count: int) -> AsyncIterator[Event]:
     async for event in handle.events():
         yield event
         count -= 1

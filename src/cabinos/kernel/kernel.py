@@ -6,6 +6,7 @@ async for event in p.events():
 ...
 """
 
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -17,7 +18,7 @@ from cabinos.kernel.asks import Ask
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.capability import Capabilities, ClientTool, FileGrant
 from cabinos.kernel.driver import Driver, Message, Model, Tool
-from cabinos.kernel.errors import KernelError
+from cabinos.kernel.errors import InvalidArguments, KernelError
 from cabinos.kernel.events import Event
 from cabinos.kernel.images.chat import Chat
 from cabinos.kernel.machine import Machine
@@ -25,6 +26,7 @@ from cabinos.kernel.process import Process, State
 from cabinos.kernel.scheduler import QUANTUM
 from cabinos.kernel.table import Summary
 from cabinos.store.database import Store
+from cabinos.store.encode import to_json
 from cabinos.store.home import store_path
 from cabinos.store.journal import Entry
 
@@ -165,7 +167,7 @@ class Kernel(Machine):
     def _make(self, spawn: Spawn) -> Process:
         options: dict[str, Any] = {}
         if spawn.code:
-            options["inputs"] = spawn.inputs
+            options["inputs"] = _plain(spawn.inputs)
         else:
             options["think"] = spawn.thinking()
             options["schema"] = json_schema(spawn.schema)
@@ -327,6 +329,14 @@ class ProcessHandle:
     async def cont(self) -> None:
         """Lets it go on."""
         await self.kernel.cont(self.pid)
+
+
+def _plain(inputs: Mapping[str, Any] | None) -> Any:
+    """The inputs of a program as JSON holds them."""
+    try:
+        return None if inputs is None else json.loads(to_json(inputs))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArguments(f"inputs must be what JSON can hold: {error}") from error
 
 
 def json_schema(schema: Schema) -> Mapping[str, Any] | None:

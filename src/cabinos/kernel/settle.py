@@ -110,7 +110,7 @@ def _name_arguments(m: "Machine", record: Record) -> None:
         if tool is None:
             return  # which is said where it is called
         names = tuple(tool.parameters.get("properties", ()))
-    count = sum(key.isdecimal() for key in record["a"])
+    count = max(int(key) + 1 if key.isdecimal() else 0 for key in record["a"])
     if count > len(names):
         raise InvalidArguments(f"{record['n']} takes at most {len(names)} arguments.")
     record["a"] = {names[int(k)] if k.isdecimal() else k: v for k, v in record["a"].items()}

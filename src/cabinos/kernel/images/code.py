@@ -27,6 +27,8 @@ MEMORY = 256 << 20  # bytes of heap
 TURN = 10.0  # seconds of computing between two calls
 OUTPUT = 64_000  # characters of printed text that are kept
 CALLS = 100_000  # calls in one turn of the interpreter; a pause starts the count again
+DEPTH = 100  # of a value that a program passes on
+BITS = 14_000  # of an integer; Python writes down no longer ones
 LIMITS = {"max_memory": MEMORY, "max_turn_duration_secs": TURN, "max_suspensions": CALLS}
 
 
@@ -75,7 +77,7 @@ class Code:
                         break
                 program = snapshot.dump()
                 call = _call(str(snapshot.function_name), snapshot.args, snapshot.kwargs)
-        except (monty.MontyError, TypeError) as error:
+        except (monty.MontyError, TypeError, ValueError) as error:
             text = _joined(state, printed.output, str(error))
             return {"out": state.get("out", "")}, Exit(text, ok=False)
         kept: dict[str, Any] = {"program": base64.b64encode(program).decode()}
@@ -117,14 +119,19 @@ def _call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     return Call(name, arguments)
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON holds it: tuples and sets as lists, the rest as text."""
-    if isinstance(value, set | frozenset):
-        return [_plain(item) for item in value]
+def _plain(value: Any, depth: int = 0) -> Any:
+    """The value as JSON holds it: tuples and sets as lists, the rest as text.
+
+    Raises ValueError if it is nested too deeply, or an integer too long to be written down.
+    """
+    if depth > DEPTH:
+        raise ValueError("a value is nested too deeply to be passed on.")
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, depth + 1) for item in value]
+    if isinstance(value, int) and value.bit_length() > BITS:
+        raise ValueError("an integer is too long to be passed on.")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     return str(value)
