@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from pydantic_core import from_json
 
-from cabinos.kernel.driver import Message, Model, Tool, ToolCall
+from cabinos.kernel.driver import Integrity, Message, Model, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ToolError
 from cabinos.kernel.events import Events
 from cabinos.kernel.process import Process
@@ -246,7 +246,7 @@ class Memory:
         handle: str = "",
         query: str = "",
         offset: int = 0,
-    ) -> tuple[str, str]:
+    ) -> tuple[str, Integrity]:
         """(text, label) of a page of this process by its handle, or of those that hold the words.
 
         Only pages the process has seen are found. Raises ToolError if there is none.
@@ -264,7 +264,8 @@ class Memory:
         else:
             raise ToolError("recall needs a handle or a query.")
         self._events.emit(process.pid, "fault", action="recall", pages=len(found))
-        label = "untrusted" if any(page.label == "untrusted" for page in found) else "trusted"
+        tainted = any(page.label == "untrusted" for page in found)
+        label: Integrity = "untrusted" if tainted else "trusted"
         if handle:
             return self._part(found[0], offset, room // CLIP), label
         part = room // (CLIP * len(found))
@@ -320,11 +321,18 @@ def _add(messages: list[Message], message: Message) -> None:
         messages.append(message)
 
 
-def thought_meta(calls: Sequence[ToolCall], finish: str) -> dict[str, Any] | None:
-    """What an assistant's page keeps beside its text: the calls, and that it was cut off."""
+def thought_meta(
+    calls: Sequence[ToolCall], finish: str = "", client: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """What an assistant's page keeps beside its text: the calls, and that it was cut off.
+
+    `client` are the ids of those calls that the client makes.
+    """
     meta: dict[str, Any] = {}
     if calls:
         meta["calls"] = [[call.id, call.name, call.arguments, call.raw] for call in calls]
+    if client:
+        meta["client"] = client
     if finish == "length":
         meta["finish"] = finish
     return meta or None

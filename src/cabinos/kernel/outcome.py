@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cabinos.kernel.driver import Integrity
+
 __all__ = ["Blocked", "Outcome", "Record"]
 
 # A call in a process's row: {"n": name, "a": arguments, "s": state, …}. States: absent (not begun),
@@ -16,7 +18,7 @@ class Outcome:
 
     value: Any
     ok: bool = True
-    label: str = "trusted"
+    label: Integrity = "trusted"
     page: int | None = None  # the page that holds it already
 
 

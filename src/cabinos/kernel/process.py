@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel.budget import Account
 from cabinos.kernel.capability import Capabilities
+from cabinos.kernel.driver import Integrity, Message
 from cabinos.store.encode import to_json
 
 if TYPE_CHECKING:
-    from cabinos.kernel.driver import Message
     from cabinos.store.database import Statement
 
 __all__ = ["PageTable", "Process", "State"]
@@ -121,7 +121,7 @@ class Process:
     pages: PageTable = field(default_factory=PageTable)
     step: int = 0
     pending: dict[str, Any] = field(default_factory=dict)
-    label: str = "trusted"
+    label: Integrity = "trusted"
     account: Account = field(default_factory=Account)
     waiting: str | None = None
     wake: float | None = None
@@ -132,7 +132,7 @@ class Process:
     # Not stored: what follows from the row.
     above: "Process | None" = None  # the parent, so that a budget's lineage stays in memory
     resident_tokens: int = -1  # of the resident pages; -1: not counted yet
-    messages: "list[Message] | None" = None  # of the resident pages; None: not assembled yet
+    messages: list[Message] | None = None  # of the resident pages; None: not assembled yet
     _granted: tuple[Capabilities, str] | None = None  # the capabilities as JSON, made once
 
     def row(self) -> "Statement":
@@ -174,7 +174,7 @@ class Process:
         """The accounts that everything this process spends is booked to."""
         return [(process.pid, process.account) for process in self.lineage()]
 
-    def read(self, label: str) -> None:
+    def read(self, label: Integrity) -> None:
         """Notes that it has read something of this integrity: labels only ever fall."""
         if label == "untrusted":
             self.label = label

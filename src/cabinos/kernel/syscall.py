@@ -6,6 +6,7 @@ is noted in the record. Errors of the caller are raised as KernelError and becom
 """
 
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cabinos.kernel.births import fork_in_call, make_child
 from cabinos.kernel.call import call_tool
 from cabinos.kernel.capability import ClientTool
-from cabinos.kernel.driver import Tool
+from cabinos.kernel.driver import Integrity, Tool
 from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.process import Process, State
@@ -148,9 +149,10 @@ async def sys_wait(kernel: "Machine", p: Process, call: str, record: Record) -> 
         return Blocked(f"process {', '.join(map(str, running))}")
     ended = [_ended(kernel, child) for child in children]
     outcomes = [o for o in ended if isinstance(o, Outcome)]
-    label = "untrusted" if any(o.label == "untrusted" for o in outcomes) else "trusted"
     if len(outcomes) == 1:
         return outcomes[0]
+    tainted = any(o.label == "untrusted" for o in outcomes)
+    label: Integrity = "untrusted" if tainted else "trusted"
     values = {str(pid): o.value for pid, o in zip(pids, outcomes, strict=True)}
     return Outcome(values, ok=all(o.ok for o in outcomes), label=label)
 
@@ -194,7 +196,10 @@ async def sys_sleep(kernel: "Machine", p: Process, call: str, record: Record) ->
     if "wake" not in record:
         a = record["a"]
         moment = a.get("until")
-        record["wake"] = float(moment) if moment else time.time() + float(a.get("seconds") or 0)
+        wake = float(moment) if moment else time.time() + float(a.get("seconds") or 0)
+        if not math.isfinite(wake):
+            raise InvalidArguments("sleep: how long? That is no number of seconds.")
+        record["wake"] = wake
     if time.time() >= record["wake"]:
         return Outcome("awake")
     return Blocked("the clock", wake=record["wake"])
