@@ -8,7 +8,6 @@ import click
 from cabinos.cli.do import see_through
 from cabinos.cli.options import as_json, budget, budget_options, capabilities, grant_options
 from cabinos.cli.run import decode
-from cabinos.cli.session import open_session
 
 
 @click.command("exec")
@@ -36,6 +35,7 @@ def exec_command(
 
     It may call the syscalls and tools as functions: think("…"), read("notes/a.txt"), ask("…").
     """
+    from cabinos.cli.session import open_session
     from cabinos.kernel.kernel import Spawn
 
     if (code is None) == (file is None):
@@ -48,6 +48,7 @@ def exec_command(
         spawn = Spawn(
             code=code or "",
             model=session.model,
+            tools=None if granted.tools is None else sorted(granted.tools),
             files=granted.files,
             web=granted.web,
             shell=granted.shell,

@@ -213,7 +213,7 @@ class Kernel(Machine):
     async def wait(
         self, *, any_of: Sequence["ProcessHandle"] = (), all_of: Sequence["ProcessHandle"] = ()
     ) -> "ProcessHandle":
-        """Waits for the first of `any_of`, or for all of `all_of` (the last is returned)."""
+        """Waits for the first of `any_of`, or for all of `all_of`, and returns one that ended."""
         import asyncio
 
         tasks = {asyncio.ensure_future(handle.ended()): handle for handle in (any_of or all_of)}
@@ -225,7 +225,7 @@ class Kernel(Machine):
         finally:
             for task in tasks:
                 task.cancel()
-        return tasks[next(iter(done))]
+        return self.process(next(iter(done)).result().pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,7 @@ class ProcessHandle:
         return self.kernel.table.get(self.pid)
 
     async def events(self) -> AsyncIterator[Event]:
-        """What happens from now on, until it has ended.
+        """What happens from now on, until it has ended, or is `lost` with the kernel's end.
 
         Of a process that was blocked or has ended before, questions and the end come first.
         """
@@ -266,7 +266,7 @@ class ProcessHandle:
             while True:
                 event = await queue.get()
                 yield self._answerable(event)
-                if event.kind == "exit":
+                if event.kind == "exit" or event.data.get("state") == "lost":
                     return
 
     def _answerable(self, event: Event) -> Event:
