@@ -60,7 +60,10 @@ class Workload:
         call = {"name": TOOL, "arguments": json.dumps({"process": 1, "n": 10})}
         calls = [{"id": "call-10", "type": "function", "function": call}]
         asked = {"role": "assistant", "content": "", "tool_calls": calls}
-        lines = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
+        lines: list[Any] = [
+            {"role": "user", "content": ""},
+            {"role": "assistant", "content": ""},
+        ]
         lines += [asked, {"role": "tool", "tool_call_id": "call-10", "content": ""}] * (
             self.turns - 1
         )

@@ -253,8 +253,7 @@ class Session:
 
     def _present(self, pid: int) -> "list[Event]":
         """The open questions of a process's tree, and its state unless it is ready."""
-        from cabinos.kernel.driver import Driver
-    from cabinos.kernel.events import Event
+        from cabinos.kernel.events import Event
         from cabinos.kernel.process import State
 
         kernel, process = self.kernel, self.kernel.table.get(pid)

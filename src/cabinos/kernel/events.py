@@ -12,7 +12,7 @@ __all__ = ["Event", "Events", "Kind"]
 # retry     forget the text of this answer: the model is asked again   {"reason"}
 # call      a tool is called                          {"id", "name", "arguments"}
 # result    and has answered                          {"id", "name", "text", "ok"}
-# thought   a thought is complete      {"page", "finish"}, "in", "cached", "out", "micros", "ms" if > 0
+# thought   a thought is complete                     {"page", "finish", and what it cost}
 # ask       a person is asked                        {"ask", "about", "question", "detail"}
 # fault     pages were evicted or recalled            {"action", "pages"}
 # state     blocked, stopped, in doubt or ready again {"state", "why"}; stopped or lost: {"error"}

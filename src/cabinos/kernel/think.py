@@ -202,7 +202,7 @@ async def _ask(model: Model, request: ThinkRequest, seconds: float | None) -> Th
         reason = "its answer, or the tokens it counted, make no sense"
     except KernelError:
         raise
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - anybody's code
+    except (Exception, asyncio.CancelledError) as error:
         if limit.expired():
             why = "the time of its budget, or of an ancestor's, is used up."
             raise BudgetExceeded(why) from None
