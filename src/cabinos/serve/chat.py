@@ -15,12 +15,14 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from cabinos.kernel.driver import Message
 from cabinos.kernel.events import Event
 from cabinos.kernel.kernel import Spawn
 from cabinos.serve.body import Body, read_body, read_json
 from cabinos.serve.chat_messages import WireMessage, kernel_messages
 from cabinos.serve.choices import Choice, merged
 from cabinos.serve.errors import ApiError
+from cabinos.serve.forced import chosen_functions, instruction, schema_of_calls
 from cabinos.serve.service import Chosen, Service, service_of, unless_gone
 from cabinos.serve.sse import DONE, KEEP_ALIVE, EventStream, sse, with_first
 from cabinos.serve.turn import Called, Turn
@@ -34,7 +36,6 @@ from cabinos.serve.wire import (
     TopP,
     client_tools,
     schema_of,
-    unsupported,
 )
 
 __all__ = ["IGNORED", "REFUSED", "chat_completions"]
@@ -109,7 +110,8 @@ async def chat_completions(request: Request) -> Response:
         turns = [Turn(service, handle, stays=False) for handle in handles]
         for turn in turns:
             stack.callback(turn.leave)
-        answer = _Answer(chosen.asked, turns, held=spawns[0].schema is not None)
+        forced = bool(_forced(asked))
+        answer = _Answer(chosen.asked, turns, held=spawns[0].schema is not None, forced=forced)
         if not asked.stream:
             return JSONResponse(await unless_gone(request, answer.whole()))
         usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
@@ -120,7 +122,11 @@ async def chat_completions(request: Request) -> Response:
 
 def _spawn(service: Service, chosen: Chosen, asked: ChatRequest, number: int) -> Spawn:
     """The process of one choice."""
-    tools = _tools(asked)
+    tools = [tool.function for tool in asked.tools or ()] if asked.tool_choice != "none" else []
+    forced = _forced(asked)
+    messages = kernel_messages(asked.messages)
+    if forced:
+        messages.append(Message("system", instruction(forced)))
     if tools and chosen.cabin:
         raise ApiError(
             400,
@@ -131,15 +137,15 @@ def _spawn(service: Service, chosen: Chosen, asked: ChatRequest, number: int) ->
     window = service.kernel.model(chosen.name).window
     wanted = asked.max_completion_tokens or asked.max_tokens
     return Spawn(
-        messages=kernel_messages(asked.messages),
+        messages=messages,
         model=chosen.name,
         system=None if chosen.cabin else "",
         **service.allowed(chosen),
-        client=client_tools([tool.function for tool in tools]),
+        client=() if forced else client_tools(tools),
         hand_back=not chosen.cabin,
         whole=not chosen.cabin,
         interactive=bool(asked.stream),
-        schema=_schema(asked.response_format),
+        schema=schema_of_calls(forced) if forced else _schema(asked.response_format),
         temperature=asked.temperature,
         top_p=asked.top_p,
         seed=None if asked.seed is None else asked.seed + number,
@@ -148,12 +154,9 @@ def _spawn(service: Service, chosen: Chosen, asked: ChatRequest, number: int) ->
     )
 
 
-def _tools(asked: ChatRequest) -> list[Tool]:
-    if asked.tool_choice == "none":
-        return []
-    if asked.tool_choice not in (None, "auto"):
-        raise unsupported("a tool_choice other than 'auto' and 'none'", "tool_choice")
-    return asked.tools or []
+def _forced(asked: ChatRequest) -> list[Function]:
+    """The functions of which one must be called."""
+    return chosen_functions(asked.tool_choice, [tool.function for tool in asked.tools or ()])
 
 
 def _schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
@@ -167,9 +170,9 @@ def _schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
 class _Answer:
     """One completion of one or more choices."""
 
-    def __init__(self, model: str, turns: Sequence[Turn], *, held: bool) -> None:
+    def __init__(self, model: str, turns: Sequence[Turn], *, held: bool, forced: bool) -> None:
         self._turns = turns
-        self._choices = [Choice(turn, held=held) for turn in turns]
+        self._choices = [Choice(turn, held=held, forced=forced) for turn in turns]
         self._shared = {
             "id": f"chatcmpl-{turns[0].pid}",
             "created": int(time.time()),

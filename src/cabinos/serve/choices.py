@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 
 from cabinos.kernel.events import Event
 from cabinos.serve.errors import ApiError
+from cabinos.serve.forced import call_of
 from cabinos.serve.turn import Called, Turn, said
 
 __all__ = ["Choice", "merged"]
@@ -16,12 +18,13 @@ class Choice:
     """The text and calls of a turn so far.
 
     `held`: a thought may yet be rejected because it does not fit a schema; text is kept back, and
-    only the last thought counts.
+    only the last thought counts. `forced`: that thought is a call, written as JSON.
     """
 
-    def __init__(self, turn: Turn, *, held: bool) -> None:
+    def __init__(self, turn: Turn, *, held: bool, forced: bool = False) -> None:
         self.calls: tuple[Called, ...] = ()
         self._turn = turn
+        self._forced = forced
         self._held = held
         self._cut = False
         self._done: list[str] = []  # texts of complete thoughts
@@ -72,10 +75,17 @@ class Choice:
         rest = "" if self._shown else thought.text
         if self._held:
             self._done = []
-        if thought.text:
+        if self._forced:
+            self._force(thought.text)
+        elif thought.text:
             self._done.append(thought.text)
         self._shown = ""
         return between + rest if rest and not self._held else ""
+
+    def _force(self, text: str) -> None:
+        """Takes the call out of an answer; one that does not fit will be followed by another."""
+        with suppress(ValueError, KeyError, TypeError):
+            self.calls = (call_of(self._turn.pid, text),)
 
 
 async def merged(turns: Sequence[Turn]) -> AsyncGenerator[tuple[int, Event | None]]:
