@@ -5,22 +5,21 @@ once; calls of the client's tools are its answer. For "cabin/NAME" it has Cabin'
 works with them until there is an answer.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from cabinos.kernel.driver import Message
-from cabinos.kernel.events import Event
 from cabinos.kernel.kernel import Spawn
 from cabinos.serve.body import Body, read_body, read_json
 from cabinos.serve.chat_messages import WireMessage, kernel_messages
-from cabinos.serve.choices import Choice, merged
+from cabinos.serve.choices import Choice, complete, merged
+from cabinos.serve.encode import Json
 from cabinos.serve.errors import ApiError
 from cabinos.serve.forced import chosen_functions, instruction, schema_of_calls
 from cabinos.serve.service import Chosen, Service, service_of, unless_gone
@@ -30,6 +29,7 @@ from cabinos.serve.wire import (
     Count,
     Format,
     Function,
+    Seed,
     Stop,
     StreamOptions,
     Temperature,
@@ -90,7 +90,7 @@ class ChatRequest(Body):
     max_tokens: Count = None
     max_completion_tokens: Count = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
-    seed: int | None = None
+    seed: Seed = None
     stop: Stop = None
     tools: list[Tool] | None = None
     tool_choice: Any = None
@@ -113,7 +113,7 @@ async def chat_completions(request: Request) -> Response:
         forced = bool(_forced(asked))
         answer = _Answer(chosen.asked, turns, held=spawns[0].schema is not None, forced=forced)
         if not asked.stream:
-            return JSONResponse(await unless_gone(request, answer.whole()))
+            return Json(await unless_gone(request, answer.whole()))
         usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
         chunks = answer.chunks(usage)
         first = await unless_gone(request, anext(chunks))  # an error before it has its own status
@@ -181,7 +181,7 @@ class _Answer:
 
     async def whole(self) -> dict[str, Any]:
         """All of it at once."""
-        await asyncio.gather(*(choice.finish() for choice in self._choices))
+        await complete(self._turns, self._choices)
         choices = []
         for index, choice in enumerate(self._choices):
             message: dict[str, Any] = {
@@ -205,16 +205,16 @@ class _Answer:
     async def chunks(self, usage: bool) -> AsyncGenerator[str]:
         """All of it as server-sent events."""
         begun: set[int] = set()
-        async for index, event in merged(self._turns):
-            choice = self._choices[index]
-            text = choice.take(event) if isinstance(event, Event) else ""
-            if text and index not in begun:
-                begun.add(index)
-                yield self._chunk(index, {"role": "assistant", "content": ""}, usage)
-            if text:
-                yield self._chunk(index, {"content": text}, usage)
-            elif event is None and begun:
-                yield KEEP_ALIVE
+        async with aclosing(merged(self._turns)) as events:
+            async for index, event in events:
+                text = self._choices[index].take(event) if event is not None else ""
+                if text and index not in begun:
+                    begun.add(index)
+                    yield self._chunk(index, {"role": "assistant", "content": ""}, usage)
+                if text:
+                    yield self._chunk(index, {"content": text}, usage)
+                elif event is None and begun:
+                    yield KEEP_ALIVE
         for index, choice in enumerate(self._choices):
             rest = choice.held_text()
             if index not in begun:

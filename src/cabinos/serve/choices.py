@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from cabinos.kernel.events import Event
 from cabinos.serve.errors import ApiError
 from cabinos.serve.forced import call_of
 from cabinos.serve.turn import Called, Turn, said
 
-__all__ = ["Choice", "merged"]
+__all__ = ["Choice", "complete", "merged"]
 
 BETWEEN = "\n\n"  # what a process says before a call of its tools, and what it says after
 
@@ -61,12 +61,6 @@ class Choice:
         """What was kept back."""
         return self.text if self._held else ""
 
-    async def finish(self) -> None:
-        """Follows the turn to its end. Raises ApiError."""
-        async for event in self._turn.events():
-            if event is not None and event.kind != "retry":
-                self.take(event)
-
     def _complete(self, event: Event) -> str:
         """A whole thought; returns what of its text was not shown as it came."""
         thought = said(self._turn.handle, event.data["page"])
@@ -86,6 +80,14 @@ class Choice:
         """Takes the call out of an answer; one that does not fit will be followed by another."""
         with suppress(ValueError, KeyError, TypeError):
             self.calls = (call_of(self._turn.pid, text),)
+
+
+async def complete(turns: Sequence[Turn], choices: Sequence[Choice]) -> None:
+    """Follows all turns to their end, where nothing is shown before. Raises ApiError."""
+    async with aclosing(merged(turns)) as events:
+        async for index, event in events:
+            if event is not None and event.kind == "thought":
+                choices[index].take(event)
 
 
 async def merged(turns: Sequence[Turn]) -> AsyncGenerator[tuple[int, Event | None]]:
