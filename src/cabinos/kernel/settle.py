@@ -135,7 +135,7 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
             kept["value"] = value
         m.events.emit(process.pid, "result", id=call, name=name, text=text, ok=outcome.ok)
     cost: dict[str, int] = record.pop("cost", {})
-    if cost:
+    if cost and outcome.ok:
         m.events.emit(process.pid, "thought", page=outcome.page, finish=value["finish"], **cost)
     process.read(outcome.label)
     if value is not None or name != "recv":  # that there is no mail is no news
