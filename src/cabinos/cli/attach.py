@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 
-from cabinos.cli.do import see_through
+from cabinos.cli.do import see_through, stopped_by_control_c
 from cabinos.cli.log import follow_log
 from cabinos.cli.options import PID, as_json, budget, budget_options
 from cabinos.cli.orders import carry_out
-from cabinos.cli.session import open_session
 from cabinos.cli.terminal import note, print_json
 from cabinos.cli.view import holder, look
 
@@ -31,6 +30,7 @@ def attach_command(pid: int, no_input: bool, quiet: bool, as_json: bool) -> None
     If no kernel runs, one runs here as long as it takes. Beside a running kernel, what is committed
     is shown, as `cabin log -f` does.
     """
+    from cabinos.cli.session import open_session
     from cabinos.store.errors import StoreBusy
 
     with look() as view:
@@ -93,6 +93,7 @@ def send_command(pid: int, text: str, detach: bool, as_json: bool) -> None:
 
 def go_on(pid: int, order: Callable[[], int], *, detach: bool, as_json: bool, told: str) -> None:
     """Gives an order about a process, and follows what it then does if no other kernel runs."""
+    from cabinos.cli.session import open_session
     from cabinos.store.errors import StoreBusy
 
     with look() as view:
@@ -101,7 +102,8 @@ def go_on(pid: int, order: Callable[[], int], *, detach: bool, as_json: bool, to
         try:
             with open_session() as session:
                 feed = session.watch(pid)
-                order()
+                with stopped_by_control_c(session, pid):
+                    order()
                 session.tell_present(pid, feed)
                 see_through(session, pid, feed, as_json=as_json)
                 return

@@ -15,11 +15,11 @@ from cabinos.cli.options import (
     grant_options,
 )
 from cabinos.cli.prompt import Prompt
-from cabinos.cli.session import Feed, Session, open_session
 from cabinos.cli.slash import SLASHES, Slash, help_text
 from cabinos.cli.terminal import Answers, Page, note, show
 
 if TYPE_CHECKING:
+    from cabinos.cli.session import Feed, Session
     from cabinos.kernel.kernel import Spawn
     from cabinos.kernel.process import Process
 
@@ -50,12 +50,14 @@ def chat_command(
     between two lines of three quotes. Ctrl-C stops an answer; Ctrl-D leaves, and the conversation
     stays.
     """
+    from cabinos.cli.session import open_session
     from cabinos.kernel.kernel import Spawn
 
     if pid is not None and resume:
         raise click.UsageError("PID and --resume exclude each other.")
     granted = capabilities(options)
     first = Spawn(
+        tools=None if granted.tools is None else sorted(granted.tools),
         files=granted.files,
         web=granted.web,
         shell=granted.shell,
@@ -76,7 +78,7 @@ def chat_command(
 class Chat:
     """The conversation at this terminal. `pid` None: it begins with the next message."""
 
-    def __init__(self, session: Session, first: "Spawn", *, quiet: bool, as_json: bool) -> None:
+    def __init__(self, session: "Session", first: "Spawn", *, quiet: bool, as_json: bool) -> None:
         self.session = session
         self.first = first
         self.pid: int | None = None
@@ -150,7 +152,8 @@ class Chat:
             ending = follower.run()
         except KeyboardInterrupt:
             self._page.rest()
-            self.session.do(self.session.kernel.stop(self.pid))
+            self.session.stop(self.pid)
+            self._feed = self.session.watch(self.pid)
             note("\nStopped. Your next message goes on from here.")
             return
         self._tell(ending)

@@ -68,8 +68,9 @@ def choose_brain(config: dict[str, Any], wanted: str | None) -> tuple[dict[str, 
     """The configuration with the brain in it, and the brain's name (None: the kernel's first).
 
     In this order: `wanted`, $CABIN_MODEL, [cabin] model, the first [model.…], the first chat model
-    among the GGUF files that `cabin models` lists. A name may also be the path of a GGUF file, or
-    the name of one of those without its ending. Raises Failure for a path that does not exist.
+    in the models' own folders: what lies in the current one by chance has to be named. A name may
+    also be the path of a GGUF file, or without its ending one of those that `cabin models` lists.
+    Raises Failure for a path that does not exist.
     """
     models: dict[str, Any] = dict(config.get("model", {}))
     name = wanted or os.environ.get("CABIN_MODEL") or config.get("cabin", {}).get("model")
@@ -87,7 +88,9 @@ def choose_brain(config: dict[str, Any], wanted: str | None) -> tuple[dict[str, 
         if not path.is_file():
             raise Failure(f"{name}: no such model file. `cabin models` lists those there are.")
     else:
-        named = [path for path in local_brains(chat_only=False) if path.stem == name]
+        from cabinos.engine.catalog import list_models
+
+        named = [entry.path for entry in list_models() if entry.path.stem == name]
         if not named:
             return config, name  # a plug-in may bring it; if not, the kernel says what there is
         path = named[0]
@@ -99,12 +102,12 @@ def _is_path(name: str) -> bool:
     return name.endswith(".gguf") or os.sep in name
 
 
-def local_brains(*, chat_only: bool = True) -> list[Path]:
+def local_brains() -> list[Path]:
     """GGUF files that this engine can run, and that know how a conversation is written."""
-    from cabinos.engine.catalog import list_models
+    from cabinos.engine.catalog import list_models, model_folders
     from cabinos.engine.gguf import read_gguf
 
-    usable = [entry.path for entry in list_models() if entry.error is None and entry.supported]
-    if not chat_only:
-        return usable
+    folders = [folder for folder in model_folders() if folder != Path() and folder.is_dir()]
+    found = list_models(folders) if folders else []
+    usable = [entry.path for entry in found if entry.error is None and entry.supported]
     return [path for path in usable if "tokenizer.chat_template" in read_gguf(path).metadata]

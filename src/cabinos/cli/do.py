@@ -2,9 +2,11 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,10 +20,12 @@ from cabinos.cli.options import (
     grant_options,
 )
 from cabinos.cli.run import decode
-from cabinos.cli.session import Feed, Session, open_session
 from cabinos.cli.terminal import Answers, Page, note, print_json
 
-__all__ = ["do_command", "report", "see_through"]
+if TYPE_CHECKING:
+    from cabinos.cli.session import Feed, Session
+
+__all__ = ["do_command", "report", "see_through", "stopped_by_control_c"]
 
 MOST_INPUT = 8 << 20  # bytes taken from stdin
 
@@ -58,6 +62,7 @@ def do_command(
     with it. A process that has stopped or waits (exit code 3, or 130 after Ctrl-C) is not lost:
     `cabin cont PID` goes on.
     """
+    from cabinos.cli.session import open_session
     from cabinos.kernel.kernel import Spawn
 
     if not request.strip():
@@ -66,6 +71,7 @@ def do_command(
     spawn = Spawn(
         request=request,
         context=_piped(),
+        tools=None if granted.tools is None else sorted(granted.tools),
         files=granted.files,
         web=granted.web,
         shell=granted.shell,
@@ -110,31 +116,20 @@ def read_schema(path: Path | None) -> dict[str, Any] | None:
 
 
 def see_through(
-    session: Session,
+    session: "Session",
     pid: int,
-    feed: Feed,
+    feed: "Feed",
     *,
     as_json: bool = False,
     quiet: bool = False,
     no_input: bool = False,
 ) -> None:
-    """Follows a process to its end, tells how it ended, and exits with the code that says so.
-
-    Ctrl-C, or a reader who goes away, stops the process.
-    """
+    """Follows a process to its end, tells how it ended, and exits with the code that says so."""
     page = Page(silent=as_json, quiet=quiet or as_json)
     person = None if no_input else Answers.at_terminal()
     follower = Follower(session, pid, feed, page, person)
-    try:
+    with stopped_by_control_c(session, pid):
         ending = follower.run()
-    except KeyboardInterrupt:
-        page.rest()
-        _stop(session, pid)
-        note(f"\nProcess {pid} is stopped. `cabin cont {pid}` goes on.", dim=False)
-        raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:
-        _stop(session, pid)
-        raise
     if ending.why == "message" and ending.text and not page.streams:
         page.answer(ending.text)
     if as_json:
@@ -144,8 +139,22 @@ def see_through(
         raise SystemExit(ending.code)
 
 
-def _stop(session: Session, pid: int) -> None:
-    session.do(session.kernel.stop(pid))
+@contextmanager
+def stopped_by_control_c(session: "Session", pid: int) -> Iterator[None]:
+    """A block in which Ctrl-C, or a reader who goes away, stops the process.
+
+    An effect under way is finished first; a second Ctrl-C does not wait for that.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("\nStopping …")
+        session.stop(pid)
+        note(f"Process {pid} is stopped. `cabin cont {pid}` goes on.", dim=False)
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        session.stop(pid)
+        raise
 
 
 def _tell(pid: int, ending: Ending, *, answered: bool) -> None:
@@ -165,7 +174,7 @@ def _tell(pid: int, ending: Ending, *, answered: bool) -> None:
             note(f"`cabin attach {pid}` goes on here.", dim=False)
 
 
-def report(session: Session, pid: int, ending: Ending, follower: Follower) -> dict[str, Any]:
+def report(session: "Session", pid: int, ending: Ending, follower: Follower) -> dict[str, Any]:
     """How following ended, as plain data."""
     from cabinos.kernel.process import Process
 

@@ -1,19 +1,14 @@
 """`cabin doctor`: what is there, what is missing, what is broken."""
 
-import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import click
 
 import cabinos
-from cabinos.cli.config import local_brains, read_config
 from cabinos.cli.options import as_json
 from cabinos.cli.terminal import clean, print_json
 from cabinos.cli.view import View, holder, look
@@ -66,6 +61,7 @@ def _safely(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 
 def _python() -> Iterator[Finding]:
+    import platform
     import sqlite3
 
     system = f"{platform.system()} {platform.machine()}"
@@ -82,6 +78,7 @@ def _engine() -> Iterator[Finding]:
 
 
 def _config() -> Iterator[Finding]:
+    from cabinos.cli.config import local_brains, read_config
     from cabinos.kernel.plugins import load_drivers
     from cabinos.store.home import config_path
 
@@ -139,6 +136,8 @@ def _extras() -> Iterator[Finding]:
 
 
 def _installed(module: str) -> bool:
+    from importlib.util import find_spec
+
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
@@ -146,6 +145,9 @@ def _installed(module: str) -> bool:
 
 
 def _sandbox() -> Iterator[Finding]:
+    import shutil
+    import subprocess
+
     path = shutil.which("bwrap")
     if path is None:
         advice = "bubblewrap is not installed, so no process may run commands"

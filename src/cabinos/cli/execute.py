@@ -1,5 +1,6 @@
 """`cabin exec`: a program in the kernel's own Python, with nothing but what it is given."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ import click
 from cabinos.cli.do import see_through
 from cabinos.cli.options import as_json, budget, budget_options, capabilities, grant_options
 from cabinos.cli.run import decode
-from cabinos.cli.session import open_session
 
 
 @click.command("exec")
@@ -36,18 +36,20 @@ def exec_command(
 
     It may call the syscalls and tools as functions: think("…"), read("notes/a.txt"), ask("…").
     """
+    from cabinos.cli.session import open_session
     from cabinos.kernel.kernel import Spawn
 
     if (code is None) == (file is None):
         raise click.UsageError("give the program as CODE or as --file, one of them.")
     if file is not None:
-        data = click.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes()
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         code = decode(data, "stdin" if str(file) == "-" else file)
     granted = capabilities(options)
     with open_session(model) as session:
         spawn = Spawn(
             code=code or "",
             model=session.model,
+            tools=None if granted.tools is None else sorted(granted.tools),
             files=granted.files,
             web=granted.web,
             shell=granted.shell,

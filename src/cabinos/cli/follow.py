@@ -1,16 +1,15 @@
 """Following a process at the terminal: its answer, what it does, and what it asks."""
 
 import json
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from cabinos.cli.errors import BLOCKED
-from cabinos.cli.session import Feed, Session
 from cabinos.cli.terminal import Answers, Page, visible
 
 if TYPE_CHECKING:
+    from cabinos.cli.session import Feed, Session
     from cabinos.kernel.events import Event
 
 __all__ = ["Ending", "Follower", "draw_ask", "how_to_answer", "one_line"]
@@ -45,9 +44,9 @@ class Ending:
 class Follower:
     """Shows the events of one process until it ends or cannot go on; asks who is there."""
 
-    session: Session
+    session: "Session"
     pid: int
-    feed: Feed
+    feed: "Feed"
     page: Page
     person: Answers | None
     calls: list[dict[str, Any]] = field(default_factory=list)  # that were made, for --json
@@ -194,7 +193,7 @@ def draw_ask(pid: int, about: str, question: str, detail: Mapping[str, Any]) -> 
 
 
 def _barred(text: str) -> str:
-    return textwrap.indent(visible(text), "  │ ", lambda _: True)
+    return "\n".join(f"  │ {line}" for line in visible(text).split("\n"))
 
 
 def how_to_answer(number: int, about: str) -> str:

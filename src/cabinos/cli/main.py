@@ -4,7 +4,6 @@ A verb's module is imported only when the verb is used or listed, and imports wh
 when it runs, so that `cabin --help` answers in an instant.
 """
 
-import difflib
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -97,6 +96,8 @@ class LazyGroup(click.Group):
 
     def _suggest(self, ctx: click.Context, args: list[str]) -> None:
         """Ends with a suggestion if the request is one word that looks like a verb."""
+        import difflib
+
         words = [arg for arg in args if not arg.startswith("-")]
         if ctx.resilient_parsing or args[0] not in words or " " in args[0]:
             return

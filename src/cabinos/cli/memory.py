@@ -1,7 +1,6 @@
 """`cabin mem`: what a process has in its window and beyond, and what was noted."""
 
 import re
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -145,6 +144,8 @@ def _find_pages(view: View, match: str, among: set[int] | None) -> list[int]:
     The store's index is brought up to date by whoever may write; what it does not reach yet is
     indexed here, in memory.
     """
+    import sqlite3
+
     sql = "SELECT -bm25(page_index), rowid FROM page_index WHERE page_index MATCH ?"
     reach = view.store.rows("SELECT coalesce(max(id), 0) FROM page_index_docsize")[0][0]
     found = [_Found(*row) for row in view.store.rows(sql, (match,))]

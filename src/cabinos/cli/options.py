@@ -69,6 +69,11 @@ _GRANTS = (
         help="A host it may reach; *.example.org: its subdomains; *: any public one.",
     ),
     click.option("--shell", is_flag=True, help="It may run commands, in a sandbox."),
+    click.option(
+        "--tools",
+        metavar="NAMES",
+        help="Only these tools, separated by commas; none: not any. A small model needs few.",
+    ),
 )
 _BUDGET = (
     click.option(
@@ -86,7 +91,7 @@ _BUDGET = (
 
 
 def grant_options(command: F) -> F:
-    """Adds --files, --web and --shell."""
+    """Adds --files, --web, --shell and --tools."""
     for option in reversed(_GRANTS):
         command = option(command)
     return command
@@ -106,9 +111,17 @@ def capabilities(options: Mapping[str, Any]) -> "Capabilities":
 
     try:
         grants = tuple(files(*_path_and_mode(text)) for text in options["files"])
-        return Capabilities(None, grants, tuple(options["web"]), options["shell"])
+        return Capabilities(
+            _names(options["tools"]), grants, tuple(options["web"]), options["shell"]
+        )
     except InvalidArguments as error:
         raise click.UsageError(str(error)) from error
+
+
+def _names(text: str | None) -> frozenset[str] | None:
+    if text is None:
+        return None
+    return frozenset(name.strip() for name in text.split(",")) - {"", "none"}
 
 
 def _path_and_mode(text: str) -> tuple[str, Any]:

@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 from cabinos.cli.errors import Failure
-from cabinos.cli.session import Session
 from cabinos.cli.view import holder, look
 
 __all__ = ["carry_out", "done_with"]
@@ -19,6 +18,7 @@ def carry_out(verb: str, **body: Any) -> int:
     The kernel on the store does it; where none runs, an idle one does, and whoever is ready then
     goes on when a kernel runs again. Raises Failure with what the kernel said against it.
     """
+    from cabinos.cli.session import Session
     from cabinos.kernel.control import withdraw
     from cabinos.store.errors import StoreBusy
     from cabinos.store.home import store_path

@@ -18,6 +18,7 @@ from cabinos.cli.errors import Failure
 from cabinos.cli.terminal import note
 
 if TYPE_CHECKING:
+    from cabinos.kernel.driver import Driver
     from cabinos.kernel.events import Event
     from cabinos.kernel.kernel import Kernel, Spawn
 
@@ -64,12 +65,10 @@ class Session:
         asyncio.run(self._main())
 
     async def _main(self) -> None:
-        from cabinos.kernel.driver import Driver
         from cabinos.kernel.kernel import Kernel
 
         try:
-            drivers: list[Driver] | None = [] if self._config is None else None
-            kernel = Kernel.open(drivers=drivers, config=self._config)
+            kernel = Kernel.open(drivers=[] if self._config is None else _devices(self._config))
             kernel.idle = self._idle
             async with kernel:
                 self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
@@ -102,6 +101,19 @@ class Session:
             return handle.pid, self._watch(handle.pid)
 
         return self.do(start())
+
+    def stop(self, pid: int) -> None:
+        """Stops a process and waits until it has stopped, or has ended."""
+
+        async def stopped() -> None:
+            handle = self.kernel.process(pid)
+            with self.kernel.events.subscribe(pid) as events:
+                await handle.stop()
+                while handle.state not in ("stopped", "exited"):
+                    await events.get()
+            await self.kernel.store.commit()
+
+        self.do(stopped())
 
     def fork(self, pid: int) -> int:
         """A child that goes on from where a process is, and stays to be talked to."""
@@ -283,6 +295,19 @@ def open_session(model: str | None = None, *, idle: bool = False) -> Session:
 
     config, name = choose_brain(read_config(config_path()), model)
     return Session(config, model=name, idle=idle)
+
+
+def _devices(config: Mapping[str, Any]) -> "list[Driver]":
+    """All that are installed. Raises Failure, naming the file, for what one of them refuses."""
+    from cabinos.kernel.errors import KernelError
+    from cabinos.kernel.plugins import load_drivers
+    from cabinos.store.home import config_path
+
+    try:
+        return load_drivers(config)
+    except KernelError as error:
+        path = config_path()
+        raise Failure(f"{path}: {error}" if path.exists() else str(error)) from error
 
 
 def _tell_warnings() -> None:

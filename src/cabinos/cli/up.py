@@ -12,7 +12,6 @@ from cabinos.cli.attach import tell_done
 from cabinos.cli.follow import how_to_answer, one_line
 from cabinos.cli.options import as_json, budget, budget_options, capabilities, grant_options
 from cabinos.cli.orders import carry_out
-from cabinos.cli.session import open_session
 from cabinos.cli.terminal import note, print_json, show, visible
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ def up_command(until_idle: bool, quiet: bool, as_json: bool) -> None:
 
     Meanwhile the other verbs work from other terminals: `spawn`, `ps`, `approve`, `kill`, ….
     """
+    from cabinos.cli.session import open_session
+
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with open_session() as session:
         feed = session.watch_all()
@@ -81,6 +82,7 @@ def spawn_command(
 
     Where none runs, it is kept until one does: `cabin up`, or `cabin attach PID`.
     """
+    from cabinos.cli.session import open_session
     from cabinos.store.errors import StoreBusy
 
     if not request.strip():

@@ -56,6 +56,8 @@ def holder(path: Path) -> int | None:
     """
     with suppress(OSError, ValueError):
         pid = int(Path(f"{path}.lock").read_text(encoding="utf-8").removeprefix("process "))
+        if pid == os.getpid():  # a kernel that this command opened for the moment
+            return None
         try:
             os.kill(pid, 0)
         except PermissionError:  # somebody else's, but alive

@@ -138,8 +138,9 @@ def make_child(
     `files` are names in the parent's folders, all of them if None; likewise `tools`. What the
     parent has read speaks through the request, so the child inherits its label.
     """
-    if image == "chat" and not request.strip():
-        raise InvalidArguments("spawn: request must be a text that is not empty.")
+    text = source if image == "code" else request
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidArguments("spawn: a request, or code, must be a text that is not empty.")
     own = parent.capabilities
     asked = Capabilities(
         own.tools if tools is None else frozenset(tools),

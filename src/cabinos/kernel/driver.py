@@ -52,12 +52,12 @@ class Context:
     key: str  # idempotency key: the same for every attempt at this very call
     capabilities: "Capabilities"
     store: "Store"
-    label: Integrity = "untrusted"  # of what the process has read so far
+    label: str = "untrusted"  # of what the process has read so far
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A result whose integrity is known only when it is there, and not by what the tool declares."""
+    """A result whose integrity is known only when it is there, not by what its tool declares."""
 
     value: Any
     label: Integrity

@@ -12,7 +12,7 @@ __all__ = ["Event", "Events", "Kind", "Listener"]
 # retry     forget the text of this answer: the model is asked again   {"reason"}
 # call      a tool is called                          {"id", "name", "arguments"}
 # result    and has answered                          {"id", "name", "text", "ok"}
-# thought   a thought is complete     {"page", "finish"} and "in", "cached", "out", "micros", "ms"
+# thought   a thought is complete                     {"page", "finish", and what it cost}
 # ask       a person is asked                        {"ask", "about", "question", "detail"}
 # fault     pages were evicted or recalled            {"action", "pages"}
 # state     blocked, stopped, in doubt or ready again {"state", "why"}; stopped or lost: {"error"}
@@ -85,6 +85,12 @@ class Events:
         self._listeners[None].discard(listener)
         if not self._listeners[None]:
             del self._listeners[None]
+
+    def tell_all(self, kind: Kind, **data: Any) -> None:
+        """Tells every listener something that is about all processes."""
+        for pid, queues in self._listeners.items():
+            for queue in queues:
+                queue.put_nowait(Event(pid or 0, kind, data))
 
     def subscribe(self, pid: int | None = None) -> "Subscription":
         """A queue of the events of one process, or of all; leave the block to end it."""

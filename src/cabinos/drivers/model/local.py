@@ -7,8 +7,8 @@ wanted, and it continues with the very tokens it would have had.
 """
 
 import asyncio
-import json
 import threading
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,7 +23,6 @@ from cabinos.kernel.driver import Message, ThinkRequest, Thought, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ModelError
 
 if TYPE_CHECKING:
-    from cabinos.engine.constraints import Constraint
     from cabinos.engine.model import Model
     from cabinos.engine.request import Completion, Handle
     from cabinos.engine.scheduler import Scheduler, SchedulerStats
@@ -98,7 +97,7 @@ class LocalModel:
         splitter = Splitter(
             [tool.name for tool in request.tools],
             marks=prompter.call_format.marks,
-            id_prefix=f"call_{blake2b(json.dumps(prompt).encode(), digest_size=6).hexdigest()}_",
+            id_prefix=f"call_{blake2b(array('i', prompt), digest_size=6).hexdigest()}_",
             thinking=prompter.opens_thinking(prompt),
         )
         said: list[str] = []
@@ -192,18 +191,9 @@ class LocalModel:
             seed=request.seed,
             stop=(*request.stop, *(() if request.raw else prompter.stop)),
             show_token_ids=() if request.raw else prompter.markup,
-            constraint=self._constraint(request),
+            constraint=prompter.constraint(request.tools, request.schema),
         )
         return prompt, self._open().submit(prompt, params)
-
-    def _constraint(self, request: ThinkRequest) -> "Constraint | None":
-        from cabinos.engine.constraints import Constraint
-
-        prompter = self._prompter
-        if request.tools:
-            calls = prompter.call_format
-            return calls.constraint(request.tools, prompter.tokenizer, request.schema)
-        return Constraint.json_schema(request.schema) if request.schema is not None else None
 
     # ---- opening and closing ---------------------------------------------------------------------
 

@@ -1,0 +1,95 @@
+"""The configuration file and the choice of a brain."""
+
+from pathlib import Path
+
+import pytest
+
+from cabinos.cli.config import choose_brain, read_config
+from cabinos.cli.errors import Failure
+from tests.cli.support import Cabin
+from tests.engine.fixtures import tiny_gguf
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"[cabin\n", "line 1"),
+        (b"a = \xff", "not UTF-8 text (byte 4)"),
+        (b"[modle.a]\nprovider = 'openai'", "Did you mean [model]?"),
+        (b"files = 3", "must be a table: [files]"),
+        (b"[cabin]\nmodell = 'x'", "Did you mean model?"),
+        (b"[cabin]\nmodel = 3", "[cabin] model must be a str"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: bytes, told: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(text)
+    with pytest.raises(Failure) as caught:
+        read_config(path)
+    assert str(path) in caught.value.message
+    assert told in caught.value.message
+
+
+def test_no_file_is_an_empty_configuration(tmp_path: Path) -> None:
+    assert read_config(tmp_path / "config.toml") == {}
+
+
+def test_a_folder_in_its_place_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="directory"):
+        read_config(tmp_path)
+
+
+def test_what_a_device_refuses_names_the_file(cabin: Cabin) -> None:
+    (cabin.home / "config.toml").write_text('[puppet]\ncolour = "green"\n')
+    for verb in (["say hi"], ["chat"], ["up"]):
+        result = cabin(*verb)
+        assert result.returncode == 1
+        assert "config.toml" in result.stderr
+        assert "puppet.colour" in result.stderr
+    findings = {f["name"]: f for f in cabin.json("doctor", code=1)["findings"]}
+    assert "puppet.colour" in findings["config"]["detail"]
+
+
+@pytest.fixture
+def models(oz_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A models' folder with a chat model and one that is none."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "a-base.gguf").symlink_to(oz_model)
+    tiny_gguf(folder / "b-chat.gguf")
+    monkeypatch.setenv("CABIN_MODELS", str(folder))
+    monkeypatch.delenv("CABIN_MODEL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_the_first_chat_model_is_the_brain(models: Path) -> None:
+    config, name = choose_brain({}, None)
+    assert name == "b-chat"
+    assert config["model"] == {"b-chat": {"provider": "local", "path": str(models / "b-chat.gguf")}}
+
+
+def test_a_model_that_happens_to_lie_here_is_not_taken(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(models)
+    monkeypatch.setenv("CABIN_MODELS", str(models / "none"))
+    assert choose_brain({}, None) == ({}, None)
+    assert choose_brain({}, "b-chat")[1] == "b-chat"
+    assert choose_brain({}, "./b-chat.gguf")[1] == "b-chat"
+
+
+def test_in_this_order(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"model": {"first": {}, "second": {}}}
+    assert choose_brain(config, None)[1] == "first"
+    config["cabin"] = {"model": "second"}
+    assert choose_brain(config, None)[1] == "second"
+    monkeypatch.setenv("CABIN_MODEL", "a-base")
+    assert choose_brain(config, None)[1] == "a-base"
+    assert choose_brain(config, "first") == (config, "first")
+    assert choose_brain(config, "stranger") == (config, "stranger")
+
+
+def test_a_path_that_leads_nowhere_is_named(models: Path) -> None:
+    with pytest.raises(Failure, match="no such model file"):
+        choose_brain({}, "nowhere/x.gguf")
