@@ -1,5 +1,6 @@
 """`cabin exec`: a program in the kernel's own Python, with nothing but what it is given."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ def exec_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run CODE, a Python program, as a process, and print the value of its last expression.
+    """Run CODE, a Python program, as a process, and print its value.
 
-    It may call the syscalls and tools as functions: think("…"), read("notes/a.txt"), ask("…").
+    That is the value of its last expression, after what it printed. It may call the syscalls and
+    tools as functions: think("…"), read("notes/a.txt"), ask("…").
     """
     from cabinos.cli.session import open_session
     from cabinos.kernel.kernel import Spawn
@@ -41,7 +43,7 @@ def exec_command(
     if (code is None) == (file is None):
         raise click.UsageError("give the program as CODE or as --file, one of them.")
     if file is not None:
-        data = click.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes()
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         code = decode(data, "stdin" if str(file) == "-" else file)
     granted = capabilities(options)
     with open_session(model) as session:
