@@ -17,7 +17,8 @@ ENGINE := src/cabinos/engine/run.c
 BUILD  := pyproject.toml hatch_build.py $(ENGINE)
 MODEL  := build/tiny.gguf
 PROMPT ?= Dorothy
-BENCHES ?= bandwidth speed startup memory perplexity determinism style
+BENCHES ?= $(addprefix engine/,bandwidth speed startup memory perplexity determinism style) \
+    $(addprefix kernel/,beside chaos fairness paging budget fork reopen cabin_help lines)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -43,7 +44,7 @@ format: $(VENV)/dev.stamp ## lay out the code and mend what can be mended
 	$(BIN)/ruff format .
 
 bench: $(VENV)/dev.stamp ## every benchmark, the quick way; each prints one JSON line last
-	@for b in $(BENCHES); do echo "== $$b"; $(BIN)/python bench/engine/$$b.py --quick || exit 1; done
+	@for b in $(BENCHES); do echo "== $$b"; $(BIN)/python bench/$$b.py --quick || exit 1; done
 
 run: $(ENGINE) ## the two-file program, for this machine: ./run model.gguf -p "..."
 	$(CC) -O3 $(NATIVE) $< -o $@ -lm -lpthread

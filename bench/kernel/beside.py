@@ -134,6 +134,7 @@ def storage_rows(options: argparse.Namespace, sides: list[Side]) -> list[Row]:
             ratios.setdefault(side.name, []).append(ratio)
             row: Row = {"what": what, "side": side.name, "median": ratio}
             row |= {"KB": result["disk"] / 1e3, "empty KB": result["empty"] / 1e3}
+            row["× JSON lines"] = ratio * load.transcript / load.json_lines
             rows.append(judge(row, side, ratio, STORAGE_GOAL) if count == 200 else row)
     for side in sides:
         if (found_ratios := ratios.get(side.name)) is not None:
@@ -166,7 +167,7 @@ def main() -> int:
     options.folder = str(options.folder) if options.folder is not None else None
     every = measure.sides(options)
     sides = [side for side in every if not side.missing]
-    floor = [measure.sync_floor(options.folder)]
+    floor, stick = [measure.sync_floor(options.folder)], [measure.yardstick()]
     rows: list[Row] = []
     for case in options.cases:
         if case == "steps":
@@ -179,8 +180,11 @@ def main() -> int:
         else:
             rows += storage_rows(options, sides)
         floor.append(measure.sync_floor(options.folder))
+        stick.append(measure.yardstick())
     medians = [value["median"] for value in floor]
     rows.append({"what": "floor: one fsync, ms", "side": "disk", **measure.spread(medians)})
+    yard = {"what": "yardstick: a fixed loop, ms of CPU", "side": "machine"}
+    rows.append({**yard, **measure.spread(stick)})
     for side in every:
         if side.missing:
             rows.append({"what": "all", "side": side.name, "absent": side.missing})

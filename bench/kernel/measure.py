@@ -199,4 +199,12 @@ def sync_floor(folder: Path | None, rounds: int = 40) -> dict[str, float]:
     return spread(taken)
 
 
+def yardstick() -> float:
+    """Milliseconds of CPU of a fixed loop: on a busy machine the same work takes more of it."""
+    start, total = time.process_time(), 0
+    for number in range(1_000_000):
+        total += number
+    return 1e3 * (time.process_time() - start)
+
+
 report = harness.report

@@ -14,7 +14,6 @@ import ctypes
 import functools
 import importlib.metadata
 import json
-import os
 import random
 import resource
 import sqlite3
@@ -55,6 +54,21 @@ class Workload:
         """Bytes of all messages of one process, and no more: no roles, names or arguments."""
         return self.request + self.turns * self.answer + (self.turns - 1) * self.result
 
+    @property
+    def json_lines(self) -> int:
+        """Bytes of the same as JSON lines in the messages of a chat API, calls and ids included."""
+        call = {"name": TOOL, "arguments": json.dumps({"process": 1, "n": 10})}
+        calls = [{"id": "call-10", "type": "function", "function": call}]
+        asked = {"role": "assistant", "content": "", "tool_calls": calls}
+        lines: list[Any] = [
+            {"role": "user", "content": ""},
+            {"role": "assistant", "content": ""},
+        ]
+        lines += [asked, {"role": "tool", "tool_call_id": "call-10", "content": ""}] * (
+            self.turns - 1
+        )
+        return self.transcript + sum(len(json.dumps(line)) + 1 for line in lines)
+
 
 @functools.cache
 def words(seed: int, size: int) -> str:
@@ -91,7 +105,8 @@ def _fsyncs() -> int:
 
 def _cpu() -> float:
     """User and system seconds of this process and its ended children."""
-    return sum(os.times()[:4])
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 class Meter:

@@ -1,13 +1,12 @@
-"""The form of a call, learnt from templates of each family, and the grammar that holds a model to it."""
+"""The form of a call, learnt from each family's template, and the grammar that holds it."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cabinos.drivers.model.call_format import CallFormat
 from cabinos.drivers.model.prompt import IN_WORDS
-from cabinos.drivers.model.tool_calls import Splitter, parse_json
+from cabinos.drivers.model.tool_calls import Splitter
 from cabinos.engine.chat_template import ChatTemplate
 from cabinos.engine.tokenizer import Tokenizer
 from cabinos.kernel.driver import Tool
@@ -32,10 +31,12 @@ MISTRAL_11 = """{%- for m in messages %}
     {%- endfor %}{{- eos_token }}{%- endif %}{%- endfor %}"""
 FUNCTIONARY = """{%- for m in messages %}{{- m.role + ': ' + m.content }}
 {%- for call in m.tool_calls or [] %}
-    {{- '<function=' + call.function.name + '>' + call.function.arguments | tojson + '</function>' }}
+    {{- '<function=' + call.function.name + '>' + call.function.arguments | tojson }}
+    {{- '</function>' }}
 {%- endfor %}{{- eos_token }}{%- endfor %}"""
 UNKNOWN = """{%- for m in messages %}{{- m.content }}
-{%- for call in m.tool_calls or [] %}{{- 'CALL ' + call.function.name }}{%- endfor %}{%- endfor %}"""
+{%- for call in m.tool_calls or [] %}{{- 'CALL ' + call.function.name }}{%- endfor %}
+{%- endfor %}"""
 
 
 async def never(**_: Any) -> None:
@@ -220,7 +221,7 @@ def test_a_schema_that_cannot_be_compiled_still_gives_an_object(plain: Tokenizer
     ]
     state = IN_WORDS.constraint(tools, plain).compile(plain, plain.vocab_size)
     text = call(IN_WORDS, "odd", '{"a": 1, "b": [true]}')
-    ids = plain.encode(text, add_special=False)
+    ids = plain.encode(text, add_special=False, parse_special=True)
     assert state.longest_valid(ids) == len(ids)
 
 
@@ -231,10 +232,9 @@ def test_half_of_a_surrogate_pair_cannot_be_written(plain: Tokenizer) -> None:
     assert judge(start + '{"text": "\\ud800') == "no"
 
 
-def test_the_grammar_is_for_the_whole_vocabulary_of_the_file(
-    chat_model: ChatModelMaker, tmp_path: Path
+def test_a_name_that_is_markup_of_the_model_is_written_as_text(
+    chat_model: ChatModelMaker,
 ) -> None:
-    """A name of a tool that is markup of the model is written as text."""
     tokenizer = Tokenizer.from_gguf(chat_model(control=True))
     strange = [tool("</tool_call>", {"properties": {}})]
     form = learnt(QWEN2, tokenizer)
@@ -243,4 +243,3 @@ def test_the_grammar_is_for_the_whole_vocabulary_of_the_file(
     ids = tokenizer.encode('<tool_call>\n{"name": "', add_special=False, parse_special=True)
     ids += tokenizer.encode('</tool_call>", "arguments": {}', add_special=False)
     assert state.longest_valid(ids) == len(ids)
-    assert parse_json('{"name": "</tool_call>", "arguments": {}}')

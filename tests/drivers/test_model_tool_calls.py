@@ -42,18 +42,21 @@ def found(text: str) -> tuple[str, list[tuple[str, Any]]]:
         (f"I add.\n<tool_call>\n{ADD}\n</tool_call>", "I add.", [("add", {"a": 1})]),
         (f"<tool_call>{ADD}</tool_call>\nDone.", "Done.", [("add", {"a": 1})]),
         (f"A\n<tool_call>{ADD}</tool_call>\nB", "A\nB", [("add", {"a": 1})]),
-        (f"<tool_call>{ADD}</tool_call>\n<tool_call>{ADD}</tool_call>", "", [("add", {"a": 1})] * 2),
+        (f"<tool_call>{ADD}</tool_call>\n<tool_call>{ADD}</tool_call>", "",
+         [("add", {"a": 1})] * 2),
         (f"<tool_call>[{ADD}, {ADD}]</tool_call>", "", [("add", {"a": 1})] * 2),
         (f"<tool_call>{ADD}", "", [("add", {"a": 1})]),  # no end
         (f"<tool_call>{ADD}</tool", "", [("add", {"a": 1})]),  # half an end
         (f"<tool_call>{ADD} and so on", "and so on", [("add", {"a": 1})]),
         (f"<tool_call>{ADD_LLAMA}</tool_call>", "", [("add", {"a": 1})]),
-        ('<tool_call>{"name": "add", "arguments": "{\\"a\\": 1}"}</tool_call>', "", [("add", {"a": 1})]),
+        ('<tool_call>{"name": "add", "arguments": "{\\"a\\": 1}"}</tool_call>', "",
+         [("add", {"a": 1})]),
         ('<tool_call>{"name": "add", "arguments": {"a": "</tool_call>}"}}</tool_call>', "",
          [("add", {"a": "</tool_call>}"})]),
         ('<tool_call>{"name": "add", "arguments": {"a": "x\ny"}}</tool_call>', "",
          [("add", {"a": "x\ny"})]),
-        ('<tool_call>{"function": {"name": "add", "arguments": {}}}</tool_call>', "", [("add", {})]),
+        ('<tool_call>{"function": {"name": "add", "arguments": {}}}</tool_call>', "",
+         [("add", {})]),
         ('<tool_call>{"name": "strange", "arguments": {}}</tool_call>', "", [("strange", {})]),
         (ADD_LLAMA, "", [("add", {"a": 1})]),
         (f"\n {ADD_LLAMA}\n", "", [("add", {"a": 1})]),
@@ -91,14 +94,16 @@ def test_a_call_is_found(text: str, said: str, calls: list[tuple[str, Any]]) -> 
         ("<tool_call></tool_call>", "", [("", "")]),
         ("<tool_call>[]</tool_call>", "", [("", "[]")]),
         ('<tool_call>{"name": "add"}</tool_call>', "", [("add", '{"name": "add"}')]),
-        ('<tool_call>{"name": 7, "arguments": {}}</tool_call>', "", [("", '{"name": 7, "arguments": {}}')]),
+        ('<tool_call>{"name": 7, "arguments": {}}</tool_call>', "",
+         [("", '{"name": 7, "arguments": {}}')]),
         ('<tool_call>{"name": "add", "arguments": [1]}</tool_call>', "",
          [("add", '{"name": "add", "arguments": [1]}')]),
         ('<tool_call>{"name": "add", "arguments": {"a": NaN}}</tool_call>', "",
          [("add", '{"name": "add", "arguments": {"a": NaN}}')]),
         ('<tool_call>{"name": "add", "arguments": {"a": "\\ud800"}}</tool_call>', "",
          [("add", '{"name": "add", "arguments": {"a": "\\ud800"}}')]),
-        ('{"name": "add", "parameters": {"a": 1', "", [("add", '{"name": "add", "parameters": {"a": 1')]),
+        ('{"name": "add", "parameters": {"a": 1', "",
+         [("add", '{"name": "add", "parameters": {"a": 1')]),
         ('<|python_tag|>brave_search.call(query="x")', "",
          [("brave_search", 'brave_search.call(query="x")')]),
         ("<|python_tag|>import os", "", [("", "import os")]),
@@ -196,7 +201,7 @@ def test_hostile_json_is_an_error_and_no_more(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (the message is Python's)
         parse_json(text)
     body = json.dumps({"name": "add", "arguments": {"a": 0}}).replace("0", text)
-    said, calls = split(f"<tool_call>{body}</tool_call>", OFFERED)
+    _, calls = split(f"<tool_call>{body}</tool_call>", OFFERED)
     assert [call.arguments for call in calls] == [None]
 
 
@@ -245,20 +250,18 @@ def test_text_is_never_lost(text: str) -> None:
         assert all(call.raw in text for call in calls)
 
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=12)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    SCALARS | NUMBERS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+ARGUMENTS = st.dictionaries(st.text(max_size=8), VALUES, max_size=4)
+
+
 @settings(max_examples=80, deadline=None)
-@given(
-    st.dictionaries(
-        st.text(max_size=8),
-        st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-            | st.text(max_size=12),
-            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-            max_leaves=6,
-        ),
-        max_size=4,
-    ),
-    st.sampled_from([HERMES, PYTHON_TAG, MISTRAL, BARE, FENCE]),
-)  # fmt: skip
+@given(ARGUMENTS, st.sampled_from([HERMES, PYTHON_TAG, MISTRAL, BARE, FENCE]))
 def test_whatever_the_arguments_they_come_back(arguments: dict[str, Any], mark: str) -> None:
     body = json.dumps({"name": "add", "arguments": arguments}, ensure_ascii=False)
     ends = {HERMES: "\n</tool_call>", FENCE: "\n```", MISTRAL: "]"}

@@ -61,7 +61,7 @@ def tiny_tokenizer(
     *,
     vocab: int = 512,
     tags: Mapping[str, bool] | None = None,
-    chat_template: str = CHAT_TEMPLATE,
+    chat_template: str | None = CHAT_TEMPLATE,
 ) -> None:
     """Train a small tokenizer of the given style and save it as transformers would.
 
@@ -329,7 +329,7 @@ def tiny_hf_model(
     shards: int = 1,
     seed: int = 0,
     tags: Mapping[str, bool] | None = None,
-    chat_template: str = CHAT_TEMPLATE,
+    chat_template: str | None = CHAT_TEMPLATE,
     follows: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Path:

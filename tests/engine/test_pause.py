@@ -169,7 +169,7 @@ def test_paused_before_it_began(model: Model, tokenizer: Tokenizer) -> None:
         handle.resume()
         assert handle.result(PATIENCE).choices == expected.choices
         handle.pause()  # nothing is left to pause
-        assert scheduler.submit(words(1, 5), SHORT).result(PATIENCE)
+        assert len(tokens_of(scheduler.submit(words(1, 5), SHORT).result(PATIENCE))) == 5
 
 
 def test_the_scheduler_sleeps_while_all_are_paused(model: Model, tokenizer: Tokenizer) -> None:
@@ -181,7 +181,7 @@ def test_the_scheduler_sleeps_while_all_are_paused(model: Model, tokenizer: Toke
         mine, all_threads = time.thread_time() - before[0], time.process_time() - before[1]
         assert all_threads - mine < 0.1
         handle.resume()
-        assert handle.result(PATIENCE)
+        assert len(tokens_of(handle.result(PATIENCE))) == 100
 
 
 def test_the_depth_of_the_queue_is_seen(model: Model, tokenizer: Tokenizer) -> None:

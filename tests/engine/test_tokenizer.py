@@ -355,6 +355,14 @@ def test_streaming_holds_back_part_of_a_character(vocabulary: Vocabulary) -> Non
     assert stream.push(ours.special_tokens["<|im_end|>"]) == ""
 
 
+def test_streaming_shows_the_special_tokens_asked_for(vocabulary: Vocabulary) -> None:
+    shown, hidden = (vocabulary.ours.special_tokens[text] for text in CONTROL[:2])
+    detokenizer = vocabulary.ours.detokenizer(show=(shown,))
+    assert detokenizer.push(shown) == CONTROL[0]
+    assert detokenizer.push(hidden) == ""
+    assert vocabulary.ours.detokenizer().push(shown) == ""
+
+
 def test_bos_eos_and_the_tokens_that_end(folder: Path, vocabulary: Vocabulary) -> None:
     ours = vocabulary.ours
     ids = ours.special_tokens

@@ -205,9 +205,8 @@ async def finish(s: Scene, handle: ProcessHandle) -> str:
         if handle.process.waiting == "a message":
             await handle.send("wake up")
         with s.kernel.events.subscribe(handle.pid) as queue:
-            if handle.state not in (State.EXITED, State.STOPPED, State.BLOCKED):
-                await queue.get()
-            elif handle.state == State.BLOCKED and handle.process.waiting != "a message":
+            mail = handle.state == State.BLOCKED and handle.process.waiting == "a message"
+            if handle.state not in (State.EXITED, State.STOPPED) and not mail:
                 await queue.get()
     status = (await handle.ended()).status
     assert status is not None

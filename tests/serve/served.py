@@ -31,7 +31,7 @@ class Served:
         return OpenAI(
             base_url=f"{self.url}/v1",
             api_key=self.token or "none",
-            http_client=DefaultHttpxClient(trust_env=False),
+            http_client=DefaultHttpxClient(trust_env=False, verify=False),
             **{"max_retries": 0, "timeout": 20, **options},
         )
 

@@ -1,6 +1,7 @@
 """Chat completions, through the official client."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,16 @@ from pydantic import BaseModel
 from cabinos.kernel.driver import ThinkRequest, Thought, tool
 from cabinos.kernel.errors import ContextOverflow, ModelError
 from tests.kernel.models import ScriptedModel, calls
-from tests.serve.served import served
+from tests.serve.served import Served, served
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server for requests that never reach a model."""
+    with served(tmp_path_factory.mktemp("strict"), ScriptedModel()) as server:
+        yield server
+        assert not server.kernel.ps(exited=True)
+
 
 HELLO = [{"role": "user", "content": "hello"}]
 WEATHER = {
@@ -197,10 +207,10 @@ def test_a_cut_answer_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_what_would_change_the_answer_is_never_ignored(
-    tmp_path: Path, parameters: dict, param: str
+    strict: Served, parameters: dict, param: str
 ) -> None:
-    with served(tmp_path, ScriptedModel()) as server, pytest.raises(BadRequestError) as caught:
-        server.client().chat.completions.create(model="scripted", messages=HELLO, **parameters)
+    with pytest.raises(BadRequestError) as caught:
+        strict.client().chat.completions.create(model="scripted", messages=HELLO, **parameters)
     assert caught.value.param == param
     assert caught.value.type == "invalid_request_error"
 
@@ -243,11 +253,10 @@ def test_parameters_without_influence_or_that_ask_for_nothing_are_taken(tmp_path
         ],
     ],
 )
-def test_messages_that_make_no_sense(tmp_path: Path, messages: list) -> None:
-    with served(tmp_path, ScriptedModel()) as server, pytest.raises(BadRequestError) as caught:
-        server.client().chat.completions.create(model="scripted", messages=messages)
-    assert caught.value.status_code == 400
-    assert not server.kernel.table._loaded
+def test_messages_that_make_no_sense(strict: Served, messages: list) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        strict.client().chat.completions.create(model="scripted", messages=messages)
+    assert caught.value.type == "invalid_request_error"
 
 
 def test_parts_of_text_and_names(tmp_path: Path) -> None:

@@ -391,37 +391,43 @@ def test_a_full_disk_stops_the_store_and_keeps_what_was_committed(tmp_path: Path
 # ---- damage --------------------------------------------------------------------------------------
 
 
+def looked_at(path: Path) -> str:
+    """What a store's owner is told of a damaged file; "" if nothing was found."""
+    store = None
+    try:
+        store = Store.open(path)
+        store.rows("SELECT key, value FROM meta")
+        store.rows("SELECT * FROM journal")
+    except StoreError as error:
+        return str(error)
+    finally:
+        if store is not None:
+            store.abandon()
+    return ""
+
+
 def test_a_truncated_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     filled(path, 500)
     whole = path.read_bytes()
-    for size in (1, 50, 100, 4096, 5000, len(whole) // 2, len(whole) - 1):
+    told = []
+    for size in (1, 50, 100, 4096, 5000, len(whole) // 2):
         path.write_bytes(whole[:size])
-        try:
-            store = Store.open(path)
-            store.rows("SELECT key, value FROM meta")
-            store.rows("SELECT * FROM journal")
-        except StoreError as error:
-            assert "a.db" in str(error)
-        else:
-            store.abandon()
+        told.append(looked_at(path))
+    assert told[-1]
+    assert all("a.db" in message for message in told if message)
 
 
 def test_flipped_bytes_are_errors_with_a_name_or_no_errors(tmp_path: Path) -> None:
     path, dice = tmp_path / "a.db", random.Random(7)
     filled(path, 500)
     whole = path.read_bytes()
+    told = set()
     for _ in range(60):
         damaged = bytearray(whole)
         for _ in range(20):
             damaged[dice.randrange(len(whole))] = dice.randrange(256)
         path.write_bytes(damaged)
-        store = None
-        try:
-            store = Store.open(path)
-            store.rows("SELECT key, value FROM meta")
-        except StoreError as error:
-            assert "a.db" in str(error)
-        finally:
-            if store is not None:
-                store.abandon()
+        told.add(looked_at(path))
+    assert len(told) > 1
+    assert all("a.db" in message for message in told if message)

@@ -61,8 +61,8 @@ def test_the_chain_goes_on_after_a_restart(tmp_path: Path) -> None:
         ("DELETE FROM journal WHERE seq = 1", 1),
         ("UPDATE journal SET seq = seq + 100 WHERE seq > 7", 8),
         (
-            "UPDATE journal SET seq = -7 WHERE seq = 7; UPDATE journal SET seq = 7 WHERE seq = 8;"
-            "UPDATE journal SET seq = 8 WHERE seq = -7",
+            """UPDATE journal SET seq = -7 WHERE seq = 7; UPDATE journal SET seq = 7 WHERE seq = 8;
+            UPDATE journal SET seq = 8 WHERE seq = -7""",
             7,
         ),
     ],

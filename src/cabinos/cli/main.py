@@ -103,6 +103,10 @@ SECTIONS = {
             "cabinos.cli.up:up_command",
             "Run the kernel here until Ctrl-C: whoever is ready goes on.",
         ),
+        "serve": (
+            "cabinos.cli.serve:serve_command",
+            "Serve OpenAI"s API: /v1/chat/completions, /v1/responses, /v1/models and more.",
+        ),
         "spawn": (
             "cabinos.cli.up:spawn_command",
             "Start a process on REQUEST and leave it to the kernel that runs.",

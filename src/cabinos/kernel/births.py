@@ -111,7 +111,7 @@ def _earlier_pages(m: "Machine", process: Process, messages: Sequence[Message]) 
     label = process.label
     for message in messages:
         text = message.text
-        meta = thought_meta(message.calls, "")
+        meta = thought_meta(message.calls)
         if message.role == "tool":
             label, meta = "untrusted", {"call": message.call_id, "name": message.name}
         tokens = model.count(text) + sum(
@@ -138,8 +138,9 @@ def make_child(
     `files` are names in the parent's folders, all of them if None; likewise `tools`. What the
     parent has read speaks through the request, so the child inherits its label.
     """
-    if image == "chat" and not request.strip():
-        raise InvalidArguments("spawn: request must be a text that is not empty.")
+    text = source if image == "code" else request
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidArguments("spawn: a request, or code, must be a text that is not empty.")
     own = parent.capabilities
     asked = Capabilities(
         own.tools if tools is None else frozenset(tools),
@@ -183,11 +184,10 @@ def fork_at(m: "Machine", original: Process, length: int) -> Process:
     their results. Staged, not started. Raises KernelError if other calls are among them.
     """
     pages = original.pages.head(length)
-    calls: list[list[Any]] = []
-    if len(pages):
-        page = m.pages.get(list(pages)[-1][0])
-        calls = json.loads(page.meta or "{}").get("calls", [])
-    if strangers := [name for _, name, *_ in calls if not original.capabilities.of_client(name)]:
+    last = [page_id for page_id, *_ in pages][-1:]
+    meta = json.loads(m.pages.get(last[0]).meta or "{}") if last else {}
+    calls, theirs = meta.get("calls", []), meta.get("client", [])
+    if strangers := [name for call, name, *_ in calls if call not in theirs]:
         raise KernelError(
             f"process {original.pid} called {', '.join(strangers)} there: go on from its end."
         )

@@ -12,9 +12,11 @@ is done about it then depends on the tool's effect class alone:
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cabinos.kernel import budget
 from cabinos.kernel.driver import Context, Labelled, Tool
 from cabinos.kernel.errors import (
     BudgetExceeded,
@@ -22,7 +24,6 @@ from cabinos.kernel.errors import (
     InvalidArguments,
     KernelError,
     ModelError,
-    ToolError,
 )
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.policy import check
@@ -56,10 +57,14 @@ async def call_tool(
 ) -> Outcome | Blocked:
     """One tool call, from its beginning or from wherever it was interrupted."""
     tool = kernel.tools.get(record["n"])
+    if record.get("s") == "sent" and (tool is None or tool.effect == "raw"):
+        settled = await _in_doubt(kernel, process, call, record, tool)
+        if settled is not None:
+            return settled
     if tool is None:
         allowed = filter(process.capabilities.allows_tool, kernel.tools)
         known = ", ".join(sorted(allowed)) or "none"
-        raise Denied(f"there is no tool {record['n']!r}. There are: {known}.")
+        raise Denied(f"there is no tool {record['n'][:80]!r}. There are: {known}.")
     given = record["a"]
     if given is None:
         raise InvalidArguments(f"{tool.name}: the arguments were not a JSON object.")
@@ -71,10 +76,6 @@ async def call_tool(
         waits = _approval(kernel, process, call, record, tool, given, verdict.reason)
         if waits is not None:
             return waits
-    if record.get("s") == "sent" and tool.effect == "raw":
-        settled = await _in_doubt(kernel, process, call, record, tool, given)
-        if settled is not None:
-            return settled
     return await _act(kernel, process, call, record, tool, arguments)
 
 
@@ -91,8 +92,12 @@ async def _act(
     record["s"] = "sent"
     kernel.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
     context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
+    left, began = budget.seconds_left(process.accounts()), time.monotonic()
+    if left == 0:
+        raise BudgetExceeded("the time of its budget, or of an ancestor's, is used up.")
+    limit = TIMEOUT if left is None else min(TIMEOUT, left)
     try:
-        with kernel.acting(process.pid, outside, TIMEOUT):  # a stop now would leave a doubt
+        with kernel.acting(process.pid, outside, limit):  # a stop now would leave a doubt
             if outside:
                 fault("before intent")
                 kernel.journal.append(
@@ -102,27 +107,29 @@ async def _act(
                 await kernel.store.commit()
                 fault("after intent")
             value = await tool.run(context, **arguments)
-    except (ToolError, InvalidArguments, Denied) as error:
-        return Outcome(str(error), ok=False, label=tool.label)
-    except TimeoutError:
-        return Outcome(f"{tool.name} took longer than {TIMEOUT:g} s.", ok=False, label=tool.label)
-    except (KernelError, StoreError):
+        label = tool.label
+        if isinstance(value, Labelled):
+            value, label = value.value, value.label
+        value = _plain(value)
+    except (StoreError, *FATAL):
         raise
-    except Exception as error:  # noqa: BLE001 - a tool is anybody's code
+    except KernelError as error:
+        return Outcome(str(error), ok=False, label=tool.label)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool is anybody's code
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
+    finally:
+        if left is not None:
+            budget.settle(process.accounts(), (0, 0), (0, 0), time.monotonic() - began)
+            kernel.save_lineage(process)
     if outside:
         fault("after effect")
-    if isinstance(value, Labelled):
-        return Outcome(_plain(value.value), label=value.label)
-    return Outcome(_plain(value), label=tool.label)
+    return Outcome(value, label=label)
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON holds it."""
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return json.loads(json.dumps(value, default=str))
+    """The value as JSON holds it; raises ValueError or TypeError if it cannot."""
+    return value if isinstance(value, str) else json.loads(json.dumps(value, default=str))
 
 
 def _approval(
@@ -155,32 +162,35 @@ async def _in_doubt(
     process: Process,
     call: str,
     record: Record,
-    tool: Tool,
-    arguments: Mapping[str, Any],
+    tool: Tool | None,
 ) -> Outcome | Blocked | None:
-    """What is known of a raw call that was under way. None: it did not happen, do it now."""
-    answer = record.pop("answer", None)
-    if answer is None and tool.check is not None:
+    """What is known of a call that was under way, and is raw or whose tool is not there any more.
+
+    None: it did not happen, do it now.
+    """
+    name, arguments, answer = record["n"], record["a"], record.pop("answer", None)
+    if answer is None and tool is not None and tool.check is not None:
         key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
         context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
         try:
-            found = await tool.check(context, **tool.arguments(arguments))
+            with kernel.acting(process.pid, False, TIMEOUT):
+                found = await tool.check(context, **tool.arguments(arguments))
+            answer = {"happened": "happened", "did not happen": "again"}.get(found)
         except Exception:  # noqa: BLE001 - a check that fails has found nothing out
-            found = "unknown"
-        answer = {"happened": "happened", "did not happen": "again"}.get(found)
+            answer = None
     if answer is not None:
         kernel.journal.append(process.pid, "resolved", call=call, answer=answer)
     if answer == "again":
         record.pop("doubt", None)  # spent: interrupted once more, it is asked once more
         return None
     if answer == "happened":
-        return Outcome("It was done before an interruption; its output is lost.", label=tool.label)
+        return Outcome("It was done before an interruption; its output is lost.")
     if answer == "failed":
         return Outcome("It was interrupted and is not to be repeated.", ok=False)
     if "doubt" not in record:
-        bound = binding(process.pid, call, tool.name, arguments)
-        question = f"{tool.name} was interrupted: nobody knows whether it happened."
-        detail = {"tool": tool.name, "arguments": arguments}
+        bound = binding(process.pid, call, name, arguments)
+        question = f"{name} was interrupted: nobody knows whether it happened."
+        detail = {"tool": name, "arguments": arguments}
         record["doubt"] = kernel.ask(process, call, "doubt", bound, question, detail)
-        kernel.journal.append(process.pid, "doubt", call=call, tool=tool.name)
-    return Blocked(f"{tool.name} may or may not have happened", doubt=True)
+        kernel.journal.append(process.pid, "doubt", call=call, tool=name)
+    return Blocked(f"{name} may or may not have happened", doubt=True)

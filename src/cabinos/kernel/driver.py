@@ -52,12 +52,12 @@ class Context:
     key: str  # idempotency key: the same for every attempt at this very call
     capabilities: "Capabilities"
     store: "Store"
-    label: Integrity = "untrusted"  # of what the process has read so far
+    label: str = "untrusted"  # of what the process has read so far
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A result whose integrity is known only when it is there, and not by what the tool declares."""
+    """A result whose integrity is known only when it is there, not by what its tool declares."""
 
     value: Any
     label: Integrity
@@ -260,7 +260,11 @@ class Thought:
 
 
 class Model(Protocol):
-    """A model as the kernel drives it. Attributes are plain facts and do not change."""
+    """A model as the kernel drives it. Attributes are plain facts and do not change.
+
+    A model may also have a true `raw`: it can go on with a text, without a chat. And
+    `async embed(texts)`: a vector of length 1 for each.
+    """
 
     name: str
     window: int  # tokens of prompt and answer together

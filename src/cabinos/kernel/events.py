@@ -12,7 +12,7 @@ __all__ = ["Event", "Events", "Kind"]
 # retry     forget the text of this answer: the model is asked again   {"reason"}
 # call      a tool is called                          {"id", "name", "arguments"}
 # result    and has answered                          {"id", "name", "text", "ok"}
-# thought   a thought is complete     {"page", "finish", "in", "cached", "out", "micros", "ms"}
+# thought   a thought is complete                     {"page", "finish", and what it cost}
 # ask       a person is asked                        {"ask", "about", "question", "detail"}
 # fault     pages were evicted or recalled            {"action", "pages"}
 # state     blocked, stopped, in doubt or ready again {"state", "why"}; stopped or lost: {"error"}
@@ -68,6 +68,12 @@ class Events:
         for key in (pid, None):
             for queue in self._listeners.get(key, ()):
                 queue.put_nowait(event)
+
+    def tell_all(self, kind: Kind, **data: Any) -> None:
+        """Tells every listener something that is about all processes."""
+        for pid, queues in self._listeners.items():
+            for queue in queues:
+                queue.put_nowait(Event(pid or 0, kind, data))
 
     def subscribe(self, pid: int | None = None) -> "Subscription":
         """A queue of the events of one process, or of all; leave the block to end it."""

@@ -213,7 +213,7 @@ class Kernel(Machine):
     async def wait(
         self, *, any_of: Sequence["ProcessHandle"] = (), all_of: Sequence["ProcessHandle"] = ()
     ) -> "ProcessHandle":
-        """Waits for the first of `any_of`, or for all of `all_of` (the last is returned)."""
+        """Waits for the first of `any_of`, or for all of `all_of`, and returns one that ended."""
         import asyncio
 
         tasks = {asyncio.ensure_future(handle.ended()): handle for handle in (any_of or all_of)}
@@ -225,7 +225,7 @@ class Kernel(Machine):
         finally:
             for task in tasks:
                 task.cancel()
-        return tasks[next(iter(done))]
+        return self.process(next(iter(done)).result().pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,7 @@ class ProcessHandle:
         return self.kernel.table.get(self.pid)
 
     async def events(self) -> AsyncIterator[Event]:
-        """What happens from now on, until it has ended.
+        """What happens from now on, until it has ended, or is `lost` with the kernel's end.
 
         Of a process that was blocked or has ended before, questions and the end come first.
         """
@@ -266,7 +266,7 @@ class ProcessHandle:
             while True:
                 event = await queue.get()
                 yield self._answerable(event)
-                if event.kind == "exit":
+                if event.kind == "exit" or event.data.get("state") == "lost":
                     return
 
     def _answerable(self, event: Event) -> Event:
@@ -288,7 +288,7 @@ class ProcessHandle:
         With `as_type` the value is validated as that type. Raises KernelError if it failed, was
         killed, or has stopped.
         """
-        process = await self._settled()
+        process = await self.kernel.ended(self.pid, or_stopped=True)
         if process.state != State.EXITED:
             raise KernelError(f"process {self.pid} has stopped: {process.waiting}")
         value, ok = self.kernel.answer_of(process)
@@ -299,17 +299,6 @@ class ProcessHandle:
         from pydantic import TypeAdapter
 
         return TypeAdapter(as_type).validate_python(value)
-
-    async def _settled(self) -> Process:
-        """Waits until it has ended or stopped."""
-        with self.kernel.events.subscribe(self.pid) as queue:
-            process = self.process
-            while process.state not in (State.EXITED, State.STOPPED):
-                if self.kernel.store.failure is not None:
-                    raise self.kernel.store.failure
-                await queue.get()
-        await self.kernel.store.commit()
-        return process
 
     async def send(self, text: str) -> None:
         """A message from the user; read before its next thought."""

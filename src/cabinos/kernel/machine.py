@@ -33,7 +33,7 @@ from cabinos.kernel.syscall import SYSCALLS, client_tool, model_tools
 from cabinos.kernel.table import ProcessTable
 from cabinos.store.database import Store
 from cabinos.store.encode import clean_text
-from cabinos.store.errors import StoreError
+from cabinos.store.errors import StoreError, StoreFailed
 from cabinos.store.journal import Journal
 from cabinos.store.pages import Page, Pages
 
@@ -51,6 +51,7 @@ class Machine:
 
     def __init__(self, store: Store, drivers: Sequence[Driver], policy: str, quantum: int) -> None:
         self.store = store
+        store.on_failure = self._lost
         self.pages = Pages(store)
         self.journal = Journal(store)
         self.events = Events()
@@ -71,7 +72,7 @@ class Machine:
         self._woken: set[int] = set()  # while they ran
         self._stopping: dict[int, str] = {}  # at the next syscall; why
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._exits: dict[int, asyncio.Event] = {}
+        self._settled: dict[int, asyncio.Event] = {}
         self._control = Control(self)
         self._watchdog = _Watchdog()
         self._closing = False
@@ -173,10 +174,9 @@ class Machine:
                     return
                 process.pending = pending_calls(action)
                 self.store.save(process)
-        except StoreError as error:
-            self._fail(process, error)
-        except KernelError as error:
-            self._give_up(process, str(error), type(error).__name__)
+        except (StoreError, KernelError) as error:
+            if self.store.failure is None:
+                self._give_up(process, str(error), type(error).__name__)
         except Exception as error:
             log.exception("process %d", process.pid)
             why = f"a fault in Cabin: {type(error).__name__}: {error}"
@@ -230,6 +230,7 @@ class Machine:
         self.store.save(process)
         self.store.kick()
         self.events.emit(process.pid, "state", state="stopped", why=why, error=error)
+        self._tell(process.pid)
 
     def _give_up(self, process: Process, why: str, error: str) -> None:
         """A process cannot go on: a child fails, so that its parent hears of it; a root stops."""
@@ -238,20 +239,22 @@ class Machine:
         else:
             self._halt(process, why, error)
 
-    def _fail(self, process: Process, error: StoreError) -> None:
+    def _lost(self, error: StoreFailed) -> None:
         """The store takes nothing any more: whoever waits for a process is told."""
-        log.critical("%s", error)
+        if not self._closing:
+            log.critical("%s", error)
         kind = type(error).__name__
-        self.events.emit(process.pid, "state", state="lost", why=str(error), error=kind)
-        for exited in self._exits.values():
-            exited.set()
+        self.events.tell_all("state", state="lost", why=str(error), error=kind)
+        self._tell_all()
 
     def _exit(self, process: Process, code: str, text: str, value: Any, error: str = "") -> None:
         status: dict[str, Any] = {"code": code}
         if value is not None:
             status["value"] = value
         if process.result is None or self.pages.get(process.result).text != text:
-            page = self.pages.put("assistant", text, tokens=0, label=process.label)
+            page = self.pages.put(
+                "assistant", text, tokens=self.count(process, text), label=process.label
+            )
             process.result = page.id
         process.state, process.waiting, process.wake = State.EXITED, None, None
         process.ended, process.status, process.pending = time.time(), status, {}
@@ -263,10 +266,19 @@ class Machine:
         self.store.save(process)
         self.store.kick()
         self.events.emit(process.pid, "exit", status=code, text=text, value=value, error=error)
-        if exited := self._exits.pop(process.pid, None):
-            exited.set()
+        self._tell(process.pid)
         if process.parent is not None:
             self.wake(process.parent)
+
+    def _tell(self, pid: int) -> None:
+        """Wakes whoever waits for the end, or a stop, of a process."""
+        if settled := self._settled.pop(pid, None):
+            settled.set()
+
+    def _tell_all(self) -> None:
+        """Wakes everybody who waits, since there is nothing to wait for any more."""
+        for settled in self._settled.values():
+            settled.set()
 
     def answer_of(self, process: Process) -> tuple[Any, bool]:
         """What an exited process answered, and whether it did what it should."""
@@ -460,7 +472,7 @@ class Machine:
             self.store.abandon()
             raise
         self._control.start()
-        self._watching = asyncio.get_running_loop().create_task(self._watchdog.run())
+        self._watchdog.start()
         return self
 
     def _identity(self) -> str:
@@ -490,11 +502,11 @@ class Machine:
 
     async def close(self) -> None:
         """Breaks off thoughts, lets effects end, commits, and closes devices and store."""
+        if self._closing:
+            return
         self._closing = True
         self._control.stop()
-        self._watching.cancel()
-        for timer in self._timers.values():
-            timer.cancel()
+        self._watchdog.stop()
         tasks = dict(self._tasks)
         for pid, task in tasks.items():
             if not self._acting[pid]:
@@ -505,6 +517,8 @@ class Machine:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        for timer in self._timers.values():
+            timer.cancel()
         try:
             if self.store.failure is None:
                 await self.store.commit()
@@ -516,14 +530,16 @@ class Machine:
                 if close := getattr(image, "close", None):
                     await close()
             await self.store.close()
+            self._tell_all()
 
-    async def ended(self, pid: int) -> Process:
+    async def ended(self, pid: int, *, or_stopped: bool = False) -> Process:
         """Waits until a process has ended, and its end is on disk."""
         process = self.table.get(pid)
-        while process.state != State.EXITED:
+        until = (State.EXITED, State.STOPPED) if or_stopped else (State.EXITED,)
+        while process.state not in until:
             if self.store.failure is not None:
                 raise self.store.failure
-            await self._exits.setdefault(pid, asyncio.Event()).wait()
+            await self._settled.setdefault(pid, asyncio.Event()).wait()
         await self.store.commit()
         return process
 
@@ -531,7 +547,7 @@ class Machine:
 class _Acting:
     """A tool under way. Written out since a thousand of them run at once."""
 
-    __slots__ = ("_count", "_deadline", "_outside", "_pid", "_task", "_watchdog")
+    __slots__ = ("_count", "_outside", "_pid", "_seconds", "_task", "_watchdog")
 
     def __init__(
         self,
@@ -543,13 +559,13 @@ class _Acting:
     ) -> None:
         self._count, self._watchdog = count, watchdog
         self._pid, self._outside = pid, outside
-        self._deadline = time.monotonic() + seconds
+        self._seconds = seconds
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._watchdog.deadlines[task] = self._deadline
+        self._watchdog.deadlines[task] = time.monotonic() + self._seconds
         if self._outside:
             self._count[self._pid] += 1
 
@@ -560,7 +576,7 @@ class _Acting:
         if self._task in self._watchdog.bitten:
             self._watchdog.bitten.discard(self._task)
             if self._task.uncancel() == 0 and kind is asyncio.CancelledError:
-                raise TimeoutError
+                raise ToolError(f"it took longer than {self._seconds:g} s.")
         elif kind is asyncio.CancelledError and not self._task.cancelling():
             raise ToolError("it was broken off from inside.")
 
@@ -573,8 +589,16 @@ class _Watchdog:
     def __init__(self) -> None:
         self.deadlines: dict[asyncio.Task[Any], float] = {}
         self.bitten: set[asyncio.Task[Any]] = set()
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(self.PERIOD)
             now = time.monotonic()

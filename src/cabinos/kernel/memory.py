@@ -321,11 +321,18 @@ def _add(messages: list[Message], message: Message) -> None:
         messages.append(message)
 
 
-def thought_meta(calls: Sequence[ToolCall], finish: str) -> dict[str, Any] | None:
-    """What an assistant's page keeps beside its text: the calls, and that it was cut off."""
+def thought_meta(
+    calls: Sequence[ToolCall], finish: str = "", client: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """What an assistant's page keeps beside its text: the calls, and that it was cut off.
+
+    `client` are the ids of those calls that the client makes.
+    """
     meta: dict[str, Any] = {}
     if calls:
         meta["calls"] = [[call.id, call.name, call.arguments, call.raw] for call in calls]
+    if client:
+        meta["client"] = client
     if finish == "length":
         meta["finish"] = finish
     return meta or None

@@ -64,7 +64,7 @@ async def _make(
     name, offered_only = record["n"], process.pending["paged"]
     entry = SYSCALLS.get(name)
     try:
-        if record["a"] and "0" in record["a"]:
+        if not offered_only and "0" in record["a"]:
             _name_arguments(m, record)
         if offered_only and ("client" in record or process.capabilities.of_client(name)):
             outcome = _by_client(record)
@@ -80,13 +80,14 @@ async def _make(
         raise
     except KernelError as error:
         outcome = Outcome(str(error), ok=False)
-    except (TypeError, ValueError, KeyError) as error:  # of a syscall's arguments
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         if entry is None:
             raise
-        outcome = Outcome(f"{name}: {error}", ok=False)
+        outcome = Outcome(f"{name}: {error}", ok=False)  # its arguments were wrong
     if isinstance(outcome, Blocked):
         record["s"] = "sent" if outcome.doubt else "wait"
         record["why"], record["wakes"] = outcome.why, outcome.wake
+        m.store.save(process)  # beside the child that was born, or the question that was asked
         return
     values[call] = outcome.value
     _keep(m, process, call, record, outcome)
@@ -135,7 +136,7 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
             kept["value"] = value
         m.events.emit(process.pid, "result", id=call, name=name, text=text, ok=outcome.ok)
     cost: dict[str, int] = record.pop("cost", {})
-    if cost:
+    if cost and outcome.page is not None:
         m.events.emit(process.pid, "thought", page=outcome.page, finish=value["finish"], **cost)
     process.read(outcome.label)
     if value is not None or name != "recv":  # that there is no mail is no news

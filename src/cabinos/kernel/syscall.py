@@ -6,6 +6,7 @@ is noted in the record. Errors of the caller are raised as KernelError and becom
 """
 
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -195,7 +196,10 @@ async def sys_sleep(kernel: "Machine", p: Process, call: str, record: Record) ->
     if "wake" not in record:
         a = record["a"]
         moment = a.get("until")
-        record["wake"] = float(moment) if moment else time.time() + float(a.get("seconds") or 0)
+        wake = float(moment) if moment else time.time() + float(a.get("seconds") or 0)
+        if not math.isfinite(wake):
+            raise InvalidArguments("sleep: how long? That is no number of seconds.")
+        record["wake"] = wake
     if time.time() >= record["wake"]:
         return Outcome("awake")
     return Blocked("the clock", wake=record["wake"])

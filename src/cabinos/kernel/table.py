@@ -59,7 +59,8 @@ class ProcessTable:
         process = self._loaded.get(pid)
         if process is not None:
             return process
-        found = self._store.rows(f"SELECT {COLUMNS} FROM process WHERE pid = ?", (pid,))
+        query = f"SELECT {COLUMNS} FROM process WHERE pid = ?"
+        found = self._store.rows(query, (pid,)) if 0 < pid <= self._last else []
         if not found:
             raise NoSuchProcess(f"there is no process {pid}. `cabin ps --all` lists them.")
         return self._load(found[0])

@@ -8,15 +8,21 @@ lets a process think for free, and none overshoots its budget by more than the c
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from cabinos.kernel import budget
 from cabinos.kernel.driver import Model, ThinkRequest, Thought, ToolCall
-from cabinos.kernel.errors import BudgetExceeded, ContextOverflow, ModelError
+from cabinos.kernel.errors import (
+    BudgetExceeded,
+    ContextOverflow,
+    InvalidArguments,
+    KernelError,
+    ModelError,
+)
 from cabinos.kernel.memory import Offer, thought_meta
 from cabinos.kernel.outcome import Outcome, Record
 from cabinos.kernel.process import Process
+from cabinos.store.encode import to_json
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
@@ -25,6 +31,7 @@ ANSWER = 1024  # tokens of an answer, unless asked for otherwise
 LEAST_ANSWER = 16  # with fewer tokens left in the budget, thinking is not worth it
 ATTEMPTS = 4  # at a model that fails in a way that may pass
 BACKOFF = 0.25  # seconds before the second attempt; doubles with each
+MOST = 1 << 40  # tokens that nobody reads or writes
 SHRINK = 0.7  # of the room, each time a model finds a request too long
 
 
@@ -33,13 +40,17 @@ async def think(m: "Machine", process: Process, _call: str, record: Record) -> O
     arguments = record["a"]
     model = m.model(process.model)
     tools = m.offered(process)
-    answer = min(arguments.get("max_tokens") or ANSWER, model.window // 4)
+    say, most = arguments.get("say") or "", arguments.get("max_tokens") or ANSWER
+    if not isinstance(say, str) or not isinstance(most, int) or most < 1:
+        raise InvalidArguments("think: say is a text, and max_tokens a number from 1.")
+    answer = min(most, model.window // 4)
     room = m.memory.room(model, tools, answer)
-    if (say := arguments.get("say")) and not record.get("said"):
+    if say and not record.get("said"):
         record["said"] = True
         page = m.pages.put("user", say, tokens=model.count(say))
         m.memory.append(process, page, model, room)
     m.take_mail(process, model, room)
+    m.store.save(process)  # it may have to wait for its turn: what it read is its own now
     if m.memory.resident(process) > room:  # another model, or other tools, than before
         m.memory.evict(process, room)
     frame = model.window - answer - room  # tokens that are not pages: the tools' descriptions
@@ -68,16 +79,19 @@ def _keep_thought(
 ) -> Outcome:
     """The answer as a page; its calls get ids that are the same in every replay."""
     calls = tuple(
-        ToolCall(f"c{process.step}-{number}", call.name, call.arguments, call.raw)
+        ToolCall(
+            f"c{process.step}-{number}",
+            call.name,
+            call.arguments if isinstance(call.arguments, dict) else None,
+            call.raw,
+        )
         for number, call in enumerate(thought.calls)
     )
-    page = m.pages.put(
-        "assistant",
-        thought.text,
-        tokens=thought.output_tokens or model.count(thought.text),
-        label=process.label,
-        meta=thought_meta(calls, thought.finish),
-    )
+    theirs = [call.id for call in calls if process.capabilities.of_client(call.name)]
+    meta = thought_meta(calls, thought.finish, theirs)
+    # Not `output_tokens`: what a model thought unseen takes no room.
+    tokens = model.count(thought.text) + (model.count(to_json(meta)) if calls else 0)
+    page = m.pages.put("assistant", thought.text, tokens=tokens, label=process.label, meta=meta)
     m.memory.append(process, page, model, room)
     if not calls:
         process.result = page.id
@@ -103,9 +117,6 @@ async def _attempt(
         prompt = frame + m.memory.resident(process)
         accounts = process.accounts()
         tokens = budget.affordable(accounts, prompt + answer, prompt + LEAST_ANSWER)
-        reserved = (tokens, _cost(model, prompt, tokens - prompt))
-        budget.reserve(accounts, *reserved)
-        m.save_lineage(process)
         meter = _Meter(m, process)
         request = ThinkRequest(
             m.memory.assemble(process),
@@ -121,12 +132,13 @@ async def _attempt(
             emit=meter.emit,
             lease=lease,
         )
+        reserved = (tokens, _cost(model, prompt, tokens - prompt))
+        budget.reserve(accounts, *reserved)
+        m.save_lineage(process)
         spent, began = reserved, time.monotonic()
         try:
             await m.store.commit()
-            thinking = model.think(request)
-            left = budget.seconds_left(accounts)
-            thought = await (thinking if left is None else _within(left, thinking))
+            thought = await _ask(model, request, budget.seconds_left(accounts))
             used = thought.input_tokens or prompt
             spent = (used + thought.output_tokens, _cost(model, used, thought.output_tokens))
         except (ModelError, BudgetExceeded, asyncio.CancelledError):  # costs what came before
@@ -177,10 +189,25 @@ def _cost(model: Model, input_tokens: int, output_tokens: int) -> int:
     return int(-(-exact // 1))
 
 
-async def _within(seconds: float, thinking: Awaitable[Thought]) -> Thought:
-    """Waits for the thought for as long as every account has time left."""
+async def _ask(model: Model, request: ThinkRequest, seconds: float | None) -> Thought:
+    """A thought that makes sense, while there is time. What else a driver does is a ModelError."""
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
-            return await thinking
-    except TimeoutError:
-        raise BudgetExceeded("the time of its budget, or of an ancestor's, is used up.") from None
+        async with limit:
+            thought = await model.think(request)
+        counts = (thought.input_tokens, thought.cached_tokens, thought.output_tokens)
+        texts = [thought.text, *(call.name for call in thought.calls)]
+        if all(isinstance(text, str) for text in texts) and 0 <= min(counts) <= max(counts) < MOST:
+            return thought
+        reason = "its answer, or the tokens it counted, make no sense"
+    except KernelError:
+        raise
+    except (Exception, asyncio.CancelledError) as error:
+        if limit.expired():
+            why = "the time of its budget, or of an ancestor's, is used up."
+            raise BudgetExceeded(why) from None
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+            raise
+        reason = f"{type(error).__name__}: {error}"
+    raise ModelError(f"the model {model.name} failed: {reason}.")

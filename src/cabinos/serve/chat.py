@@ -130,15 +130,11 @@ def _spawn(service: Service, chosen: Chosen, asked: ChatRequest, number: int) ->
     stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop
     window = service.kernel.model(chosen.name).window
     wanted = asked.max_completion_tokens or asked.max_tokens
-    grants = service.grants if chosen.cabin else None
     return Spawn(
         messages=kernel_messages(asked.messages),
         model=chosen.name,
         system=None if chosen.cabin else "",
-        tools=None if chosen.cabin else (),
-        files=grants.files if grants else (),
-        web=grants.web if grants else (),
-        shell=bool(grants and grants.shell),
+        **service.allowed(chosen),
         client=client_tools([tool.function for tool in tools]),
         hand_back=not chosen.cabin,
         whole=not chosen.cabin,

@@ -63,8 +63,8 @@ class Metrics:
         except NoSuchProcess:
             return
         for kind in ("in", "cached", "out"):
-            self._tokens[("kind", kind), ("model", model)] += int(data[kind])
-        self._thought_seconds.setdefault(model, Histogram()).observe(data["ms"] / 1000)
+            self._tokens[("kind", kind), ("model", model)] += int(data.get(kind, 0))
+        self._thought_seconds.setdefault(model, Histogram()).observe(data.get("ms", 0) / 1000)
 
     def lines(self) -> Iterator[str]:
         """The whole text."""

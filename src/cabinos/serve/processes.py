@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from cabinos.kernel.kernel import Kernel, ProcessHandle, Spawn
 from cabinos.kernel.process import Process, State
 from cabinos.serve.body import Body, read_body, read_json
 from cabinos.serve.errors import ApiError
-from cabinos.serve.service import service_of
+from cabinos.serve.service import CABIN, service_of
 from cabinos.serve.sse import EventStream, sse
 
 __all__ = [
@@ -64,20 +64,16 @@ async def spawn(request: Request) -> Response:
     if bool(asked.request.strip()) == bool(asked.code.strip()):
         raise ApiError(400, "give a request, or code.", param="request")
     service.require_open()
-    handle = await service.kernel.spawn_many(
-        [
-            Spawn(
-                request=asked.request,
-                code=asked.code,
-                model=service.choose(asked.model).name if asked.model else None,
-                stay=asked.stay,
-                files=service.grants.files,
-                web=service.grants.web,
-                shell=service.grants.shell,
-            )
-        ]
+    chosen = service.choose(asked.model or CABIN)
+    spawn = Spawn(
+        request=asked.request,
+        code=asked.code,
+        model=chosen.name,
+        stay=asked.stay,
+        **service.allowed(replace(chosen, cabin=True)),
     )
-    return JSONResponse(_described(service.kernel, handle[0].process), 201)
+    (handle,) = await service.kernel.spawn_many([spawn])
+    return JSONResponse(_described(service.kernel, handle.process), 201)
 
 
 async def get_process(request: Request) -> Response:

@@ -141,16 +141,12 @@ def _spawn(service: Service, chosen: Chosen, asked: ResponseRequest, said: Input
         if not said.messages:
             raise ApiError(400, "the input is empty.", param="input")
     window = service.kernel.model(chosen.name).window
-    grants = service.grants if chosen.cabin else None
     limit = asked.max_output_tokens
     return Spawn(
         messages=said.messages,
         model=chosen.name,
         system=asked.instructions or (None if chosen.cabin else ""),
-        tools=None if chosen.cabin else (),
-        files=grants.files if grants else (),
-        web=grants.web if grants else (),
-        shell=bool(grants and grants.shell),
+        **service.allowed(chosen),
         client=client_tools(tools),
         stay=store,
         hand_back=not store and not chosen.cabin,

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from starlette.requests import Request
 
-from cabinos.kernel.capability import FileGrant
+from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.kernel import Kernel
 from cabinos.serve.errors import ApiError
 from cabinos.serve.metrics import Metrics
@@ -19,21 +19,12 @@ from cabinos.serve.metrics import Metrics
 if TYPE_CHECKING:
     from cabinos.serve.turn import Turn
 
-__all__ = ["Grants", "Service", "service_of", "unless_gone"]
+__all__ = ["CABIN", "Chosen", "Service", "service_of", "unless_gone"]
 
 CABIN = "cabin"  # "cabin/NAME": the model NAME with Cabin's own tools; "cabin": the default one
 WAITING = 256  # answers of one model that may wait for a turn, beyond those it can serve at once
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Grants:
-    """What processes with Cabin's own tools may touch."""
-
-    files: Sequence[FileGrant] = ()
-    web: Sequence[str] = ()
-    shell: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +40,10 @@ class Service:
     """One served kernel."""
 
     def __init__(
-        self, kernel: Kernel, *, grants: Grants | None = None, waiting: int = WAITING
+        self, kernel: Kernel, *, granted: Capabilities | None = None, waiting: int = WAITING
     ) -> None:
         self.kernel = kernel
-        self.grants = grants or Grants()
+        self.granted = granted or Capabilities()  # to processes with Cabin's own tools
         self.metrics = Metrics(kernel)
         self.started = time.time()
         self.closing = False
@@ -73,6 +64,18 @@ class Service:
             return Chosen(asked, name, cabin=True)
         message = f"there is no model {asked!r}: GET /v1/models lists them."
         raise ApiError(404, message, code="model_not_found", param="model")
+
+    def allowed(self, chosen: Chosen) -> dict[str, Any]:
+        """What a process on this model may touch, as options of `Spawn`."""
+        if not chosen.cabin:
+            return {"tools": ()}
+        granted = self.granted
+        return {
+            "tools": None if granted.tools is None else sorted(granted.tools),
+            "files": granted.files,
+            "web": granted.web,
+            "shell": granted.shell,
+        }
 
     @asynccontextmanager
     async def place(self, model: str, count: int = 1) -> AsyncIterator[None]:

@@ -81,9 +81,9 @@ class Turn:
                 yield None
                 continue
             if event.kind == "thought":
-                self.usage.input += event.data["in"]
-                self.usage.cached += event.data["cached"]
-                self.usage.output += event.data["out"]
+                self.usage.input += event.data.get("in", 0)
+                self.usage.cached += event.data.get("cached", 0)
+                self.usage.output += event.data.get("out", 0)
             self._check(event)
             if not self.ended:
                 yield event

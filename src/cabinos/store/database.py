@@ -65,6 +65,7 @@ class Store:
         self._thread = ThreadPoolExecutor(1, "cabin-store")
         self._writer: sqlite3.Connection | None = None
         self.commits = 0
+        self.on_failure: Callable[[StoreFailed], object] = str  # called when nothing more is taken
 
     @classmethod
     def open(
@@ -204,6 +205,7 @@ class Store:
             if not waiter.done():
                 waiter.set_exception(self._failure)
         self._waiters = []
+        self.on_failure(self._failure)
 
     def _require_writable(self) -> None:
         if self._failure is not None:
@@ -254,7 +256,9 @@ class Store:
 
     def abandon(self) -> None:
         """Closes the file without a commit, as a crash would."""
-        self._failure = self._failure or StoreFailed(f"{self.path}: the store is closed.")
+        if self._failure is None:
+            self._failure = StoreFailed(f"{self.path}: the store is closed.")
+            self.on_failure(self._failure)
         if self._timer is not None:
             self._timer.cancel()
         self._thread.shutdown(wait=True)

@@ -12,11 +12,12 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> str:
-    """The value as compact JSON. Text that UTF-8 cannot hold is escaped, never refused."""
+    """The value as compact JSON. What UTF-8 cannot hold becomes "?", as in texts."""
     try:
         return _to_bytes(value).decode()
     except PydanticSerializationError:  # half a surrogate pair, as hostile JSON may contain
-        return json.dumps(value, separators=(",", ":"))
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return clean_text(text)
 
 
 def clean_text(value: T) -> T:

@@ -56,6 +56,7 @@ class Pages:
         self._staged: dict[int, Page] = {}  # until they can be read from the file
         self._staged_at: deque[tuple[int, Page]] = deque()  # with the commits there were then
         self._bytes = 0
+        self._seen: bytearray | None = None  # beginnings of hashes there are, once it is needed
 
     def put(
         self,
@@ -73,9 +74,10 @@ class Pages:
         known = self._by_hash.get(address)
         if known is not None:
             return self.get(known)
-        row = self._store.rows(f"SELECT {COLUMNS} FROM page WHERE hash = ?", (address,))
-        if row:
-            return self._keep(Page(*row[0]))
+        if self._may_exist(address):
+            row = self._store.rows(f"SELECT {COLUMNS} FROM page WHERE hash = ?", (address,))
+            if row:
+                return self._keep(Page(*row[0]))
         self._last += 1
         page = Page(self._last, address, role, label, extra, tokens, text)
         self._store.write(INSERT, (page.id, address, role, label, extra, tokens, text))
@@ -83,6 +85,19 @@ class Pages:
         self._staged[page.id] = page
         self._staged_at.append((self._store.commits, page))
         return self._keep(page)
+
+    def _may_exist(self, address: bytes) -> bool:
+        """False if no page has this hash, so that the file need not be asked; notes that one will.
+
+        Remembers 20 bits of every hash: with few pages it is nearly always right.
+        """
+        if self._seen is None:
+            self._seen = bytearray(1 << 20)
+            for (head,) in self._store.rows("SELECT substr(hash, 1, 3) FROM page"):
+                self._seen[int.from_bytes(head, "big") >> 4] = 1
+        place = int.from_bytes(address[:3], "big") >> 4
+        seen, self._seen[place] = self._seen[place], 1
+        return bool(seen)
 
     def get(self, page_id: int) -> Page:
         """The page with this id. Raises StoreError if there is none."""

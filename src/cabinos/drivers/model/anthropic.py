@@ -1,6 +1,7 @@
 """Anthropic's models, through the official SDK: `/v1/messages`."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from cabinos.drivers.model.remote import (
@@ -9,7 +10,8 @@ from cabinos.drivers.model.remote import (
     RemoteModel,
     WireNames,
     as_unicode,
-    integer,
+    pick,
+    pick_count,
 )
 from cabinos.kernel.driver import Message, ThinkRequest, Tool
 from cabinos.kernel.errors import ContextOverflow, ModelError
@@ -29,7 +31,10 @@ Block = dict[str, Any]
 
 
 class AnthropicModel(RemoteModel):
-    """One model of Anthropic's API, or of a server that speaks it."""
+    """One model of Anthropic's API, or of a server that speaks it.
+
+    The API takes neither a seed nor a temperature: both are ignored.
+    """
 
     def _open(self) -> "AsyncAnthropic":
         import httpx2
@@ -51,9 +56,16 @@ class AnthropicModel(RemoteModel):
 
         client: AsyncAnthropic = self._client
         names = WireNames(request.tools)
-        body = self._body(request, names)
+        # Not `messages.create`: it checks every message once more, slowly.
+        sending = client.post(
+            "/v1/messages",
+            body=self._body(request, names),
+            cast_to=object,
+            stream=True,
+            stream_cls=anthropic.AsyncStream[object],
+        )
         try:
-            async with await client.messages.create(**body) as stream:
+            async with await sending as stream:
                 kind = stream.response.headers.get("content-type", "nothing").partition(";")[0]
                 if kind != "text/event-stream":
                     raise self.nonsense(f"{kind} where an event stream was due; is base_url right?")
@@ -67,7 +79,7 @@ class AnthropicModel(RemoteModel):
             raise self.lost(error) from None
         except anthropic.APIError as error:
             raise self.nonsense(f"an error: {error}") from None
-        except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             raise self.nonsense(f"what is not a message ({error})") from None
 
     # ---- the request -----------------------------------------------------------------------------
@@ -91,56 +103,64 @@ class AnthropicModel(RemoteModel):
             body["output_config"] = {
                 "format": {"type": "json_schema", "schema": _answer_schema(request.schema)}
             }
-        if request.temperature is not None:
-            body["temperature"] = min(request.temperature, 1.0)  # the API knows no more
         if stops := [stop for stop in request.stop if stop.strip()]:  # nor stops of white space
             body["stop_sequences"] = stops
         return body
 
     # ---- the answer ------------------------------------------------------------------------------
 
-    def _part(self, event: Any, names: WireNames) -> Part | None:
+    def _part(self, event: object, names: WireNames) -> Part | None:
         """One event, of which nothing is taken for granted; None if it says nothing."""
-        match getattr(event, "type", None):
+        match pick(event, "type"):
             case "message_start":
-                return _usage(getattr(event.message, "usage", None))
+                return _usage(pick(event, "message", "usage"))
             case "content_block_start":
-                block = event.content_block
-                if block.type == "tool_use":
-                    return self._call(event.index, block.id, names.back(block.name))
-                return Part(text=getattr(block, "text", None) or "", thinking=block.type != "text")
+                block = pick(event, "content_block")
+                if pick(block, "type") == "tool_use":
+                    wire = pick(block, "name")
+                    name = names.back(wire) if isinstance(wire, str) else wire
+                    return self._call(event, call_id=pick(block, "id"), name=name)
+                return self._text(event, block, "text")
             case "content_block_delta":
-                delta = event.delta
-                if delta.type == "input_json_delta":
-                    return self._call(event.index, arguments=delta.partial_json)
-                text = delta.text if delta.type == "text_delta" else ""
-                if not isinstance(text, str):
-                    raise self.nonsense(f"a malformed delta: {event!r}")
-                return Part(text=text, thinking=delta.type != "text_delta")
+                delta = pick(event, "delta")
+                if pick(delta, "type") == "input_json_delta":
+                    return self._call(event, arguments=pick(delta, "partial_json"))
+                return self._text(event, delta, "text_delta")
             case "message_delta":
                 return self._end(event)
             case None:
                 raise self.nonsense(f"an event without a type: {event!r}")
         return None
 
-    def _call(self, index: object, *texts: object, arguments: object = "") -> Part:
-        given = (*texts, *("",) * (2 - len(texts)), arguments)
-        if not isinstance(index, int) or not all(isinstance(text, str) for text in given):
-            raise self.nonsense(f"a malformed tool call: {given!r}")
-        return Part(calls=(CallPart(index, *cast(tuple[str, str, str], given)),))
+    def _text(self, event: object, holder: object, kind: str) -> Part:
+        """Text, or progress of another kind, such as thinking."""
+        text = pick(holder, "text") if pick(holder, "type") == kind else ""
+        if not isinstance(text, str) or not isinstance(holder, Mapping):
+            raise self.nonsense(f"a malformed event: {event!r}")
+        return Part(text=text, thinking=not text)
 
-    def _end(self, event: Any) -> Part:
-        reason = event.delta.stop_reason
+    def _call(self, event: object, **texts: object) -> Part:
+        index = pick(event, "index")
+        if not isinstance(index, int) or not all(isinstance(t, str) for t in texts.values()):
+            raise self.nonsense(f"a malformed tool call: {event!r}")
+        known = cast(dict[str, str], texts)
+        return Part(
+            calls=(
+                CallPart(
+                    index,
+                    known.get("call_id", ""),
+                    known.get("name", ""),
+                    known.get("arguments", ""),
+                ),
+            )
+        )
+
+    def _end(self, event: object) -> Part:
+        reason = pick(event, "delta", "stop_reason")
         if reason == "refusal":
             raise self.nonsense("no answer: the model refused")
-        usage = _usage(event.usage)
         finish = FINISH.get(reason, "stop") if isinstance(reason, str) else ""
-        return Part(
-            finish=cast(Any, finish),
-            input_tokens=usage.input_tokens,
-            cached_tokens=usage.cached_tokens,
-            output_tokens=usage.output_tokens,
-        )
+        return replace(_usage(pick(event, "usage")), finish=cast(Any, finish))
 
     def refused(self, status: int, body: object, headers: Mapping[str, str]) -> ModelError:
         """The error for an answer other than 200; here a prompt that is too long may be a 413."""
@@ -152,13 +172,13 @@ class AnthropicModel(RemoteModel):
 
 def _usage(usage: object) -> Part:
     """Token counts. What is read from the cache or written to it is not among `input_tokens`."""
-    fresh = integer(getattr(usage, "input_tokens", None))
-    read = integer(getattr(usage, "cache_read_input_tokens", None)) or 0
-    written = integer(getattr(usage, "cache_creation_input_tokens", None)) or 0
+    fresh = pick_count(usage, "input_tokens")
+    read = pick_count(usage, "cache_read_input_tokens") or 0
+    written = pick_count(usage, "cache_creation_input_tokens") or 0
     return Part(
         input_tokens=None if fresh is None else fresh + read + written,
         cached_tokens=read or None,
-        output_tokens=integer(getattr(usage, "output_tokens", None)),
+        output_tokens=pick_count(usage, "output_tokens"),
     )
 
 
@@ -171,11 +191,7 @@ def _tool(tool: Tool, names: WireNames) -> Block:
 
 
 def _as_wire(messages: Sequence[Message], names: WireNames) -> tuple[list[Block], list[Block]]:
-    """The system's blocks, and turns of user and assistant.
-
-    Results of tools are part of the user's turn, before anything else in it. What the system says
-    later on is part of the user's turn as well, between tags.
-    """
+    """The system's blocks, and turns: results of tools come first in a turn of the user."""
     system: list[Block] = []
     turns: list[Block] = []
     for message in messages:
@@ -183,9 +199,7 @@ def _as_wire(messages: Sequence[Message], names: WireNames) -> tuple[list[Block]
         if message.role == "system" and not turns:
             system += text
             continue
-        if message.role == "system":
-            text = [_text(f"<system>\n{message.text}\n</system>")]
-        role = "assistant" if message.role == "assistant" else "user"
+        role = "user" if message.role == "tool" else message.role
         blocks = [_result(message)] if message.role == "tool" else text
         for call in message.calls:
             arguments = {"invalid": call.raw} if call.arguments is None else call.arguments
@@ -227,7 +241,6 @@ def _answer_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _status(body: object) -> int:
     """The status of an error inside a stream, which was 200 so far, by its type."""
-    error = body.get("error") if isinstance(body, Mapping) else None
-    kind = error.get("type") if isinstance(error, Mapping) else None
+    kind = pick(body, "error", "type")
     named = {"invalid_request_error": 400, "authentication_error": 401, "rate_limit_error": 429}
     return named.get(str(kind), 529 if kind == "overloaded_error" else 500)

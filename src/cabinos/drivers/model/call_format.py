@@ -189,28 +189,19 @@ class CallFormat:
 
 
 class _Literal:
-    """Text as it stands in a grammar: control tokens by number, the rest as strings."""
+    """Text as it stands in a grammar: tokens that are markup by number, the rest as strings."""
 
     def __init__(self, tokenizer: "Tokenizer") -> None:
         self._tokenizer = tokenizer
 
     def token(self, text: str) -> str | None:
-        """The one control token that reads `text`."""
-        found = self._tokenizer.control_id(text)
+        """The one token that is this markup."""
+        found = self._tokenizer.special_tokens.get(text)
         return None if found is None else f"<[{found}]>"
 
     def __call__(self, text: str) -> str:
-        parts: list[str] = []
-        plain = ""
-        for part in self._tokenizer.split_special(text):
-            if isinstance(part, int) and part in self._tokenizer.special_ids:
-                parts += ([json.dumps(plain)] if plain else []) + [f"<[{part}]>"]
-                plain = ""
-            elif isinstance(part, int):
-                plain += self._tokenizer.token_bytes(part).decode(errors="replace")
-            else:
-                plain += part
-        return " ".join(parts + ([json.dumps(plain)] if plain else []))
+        parts = self._tokenizer.split_special(text)
+        return " ".join(f"<[{p}]>" if isinstance(p, int) else json.dumps(p) for p in parts)
 
 
 def _compilable(schema: Mapping[str, Any], tokenizer: "Tokenizer") -> Mapping[str, Any]:

@@ -7,8 +7,8 @@ wanted, and it continues with the very tokens it would have had.
 """
 
 import asyncio
-import json
 import threading
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,7 +23,6 @@ from cabinos.kernel.driver import Message, ThinkRequest, Thought, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ModelError
 
 if TYPE_CHECKING:
-    from cabinos.engine.constraints import Constraint
     from cabinos.engine.model import Model
     from cabinos.engine.request import Completion, Handle
     from cabinos.engine.scheduler import Scheduler, SchedulerStats
@@ -60,6 +59,7 @@ class LocalModel:
         self.window: int = settings.window or self._context_length()
         self.slots = settings.slots
         self.local = True
+        self.raw = True  # goes on with a text, without the chat template
         self.price = (0.0, 0.0)
         self._lock = threading.RLock()
         self._loaded: Prompter | None = None
@@ -97,7 +97,7 @@ class LocalModel:
         splitter = Splitter(
             [tool.name for tool in request.tools],
             marks=prompter.call_format.marks,
-            id_prefix=f"call_{blake2b(json.dumps(prompt).encode(), digest_size=6).hexdigest()}_",
+            id_prefix=f"call_{blake2b(array('i', prompt), digest_size=6).hexdigest()}_",
             thinking=prompter.opens_thinking(prompt),
         )
         said: list[str] = []
@@ -112,7 +112,7 @@ class LocalModel:
                 text = delta.text
                 if delta.finish_reason:
                     text = text.rstrip("\ufffd")  # a character that was cut in half
-                show(splitter.push(text))
+                show(text if request.raw else splitter.push(text))
                 if delta.tokens and request.lease is not None:
                     spent = request.lease.over(len(delta.tokens))
                     if spent and not delta.finish_reason:
@@ -126,6 +126,17 @@ class LocalModel:
         finally:
             handle.cancel()
         return self._thought("".join(said), splitter.calls, completion)
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector of length 1 for each text. Raises ModelError, ContextOverflow if one is long."""
+        try:
+            return await asyncio.to_thread(self._embed, texts)
+        except EngineError as error:
+            raise self._translated(error) from None
+
+    def _embed(self, texts: Sequence[str]) -> list[list[float]]:
+        scheduler, encode = self._open(), self._prompter.tokenizer.encode
+        return [scheduler.embed(encode(text)).tolist() for text in texts]
 
     async def close(self) -> None:
         """Ends every thought and frees the model's memory; idempotent."""
@@ -162,7 +173,10 @@ class LocalModel:
         from cabinos.engine.sampling import SamplingParams
 
         prompter = self._prompter
-        prompt = prompter.encode(request.messages, request.tools)
+        if request.raw:
+            prompt = prompter.tokenizer.encode(request.messages[0].text)
+        else:
+            prompt = prompter.encode(request.messages, request.tools)
         if len(prompt) + request.max_tokens > self.window:
             raise ContextOverflow(
                 f"{self.name}: the prompt takes {len(prompt)} tokens and the answer may take "
@@ -173,22 +187,13 @@ class LocalModel:
         params = SamplingParams(
             max_tokens=request.max_tokens,
             temperature=self.settings.temperature if temperature is None else temperature,
-            top_p=TOP_P,
+            top_p=TOP_P if request.top_p is None else request.top_p,
             seed=request.seed,
-            stop=(*request.stop, *prompter.stop),
-            show_token_ids=prompter.markup,
-            constraint=self._constraint(request),
+            stop=(*request.stop, *(() if request.raw else prompter.stop)),
+            show_token_ids=() if request.raw else prompter.markup,
+            constraint=prompter.constraint(request.tools, request.schema),
         )
         return prompt, self._open().submit(prompt, params)
-
-    def _constraint(self, request: ThinkRequest) -> "Constraint | None":
-        from cabinos.engine.constraints import Constraint
-
-        prompter = self._prompter
-        if request.tools:
-            calls = prompter.call_format
-            return calls.constraint(request.tools, prompter.tokenizer, request.schema)
-        return Constraint.json_schema(request.schema) if request.schema is not None else None
 
     # ---- opening and closing ---------------------------------------------------------------------
 

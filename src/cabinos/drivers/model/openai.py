@@ -11,7 +11,8 @@ from cabinos.drivers.model.remote import (
     RemoteModel,
     WireNames,
     as_unicode,
-    integer,
+    pick,
+    pick_count,
 )
 from cabinos.kernel.driver import Message, ThinkRequest
 
@@ -47,9 +48,16 @@ class OpenAIModel(RemoteModel):
 
         client: AsyncOpenAI = self._client
         names = WireNames(request.tools)
-        body = self._body(request, names)
+        # Not `chat.completions.create`: it checks every message once more, slowly.
+        sending = client.post(
+            "/chat/completions",
+            body=self._body(request, names),
+            cast_to=object,
+            stream=True,
+            stream_cls=openai.AsyncStream[object],
+        )
         try:
-            async with await client.chat.completions.create(**body) as stream:
+            async with await sending as stream:
                 await self._check_type(stream)
                 async for chunk in stream:
                     yield self._part(chunk, names)
@@ -59,7 +67,7 @@ class OpenAIModel(RemoteModel):
             raise self.lost(error) from None
         except openai.APIError as error:  # an error inside the stream
             raise self.refused(_status(error.body), error.body or error.message, {}) from None
-        except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             raise self.nonsense(f"what is not a chat completion ({error})") from None
 
     # ---- the request -----------------------------------------------------------------------------
@@ -86,6 +94,8 @@ class OpenAIModel(RemoteModel):
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}
         if request.temperature is not None:
             body["temperature"] = request.temperature
+        if request.top_p is not None:
+            body["top_p"] = request.top_p
         if request.seed is not None:
             body["seed"] = request.seed
         if request.stop:
@@ -109,49 +119,43 @@ class OpenAIModel(RemoteModel):
 
     def _part(self, chunk: object, names: WireNames) -> Part:
         """One chunk, of which nothing is taken for granted."""
-        choices = getattr(chunk, "choices", None)
-        usage = getattr(chunk, "usage", None)
+        choices = pick(chunk, "choices")
         if not isinstance(choices, list):
             raise self.nonsense(f"a chunk without choices: {chunk!r}")
-        details = getattr(usage, "prompt_tokens_details", None)
         part: dict[str, Any] = {
-            "input_tokens": integer(getattr(usage, "prompt_tokens", None)),
-            "output_tokens": integer(getattr(usage, "completion_tokens", None)),
-            "cached_tokens": integer(getattr(details, "cached_tokens", None)),
+            "input_tokens": pick_count(chunk, "usage", "prompt_tokens"),
+            "output_tokens": pick_count(chunk, "usage", "completion_tokens"),
+            "cached_tokens": pick_count(chunk, "usage", "prompt_tokens_details", "cached_tokens"),
         }
         if not choices:
             return Part(**part)
-        delta = getattr(choices[0], "delta", None)
-        content = getattr(delta, "content", None)
-        calls = getattr(delta, "tool_calls", None) or ()
-        finish = getattr(choices[0], "finish_reason", None)
-        if (
-            delta is None
-            or not isinstance(content, str | None)
-            or not isinstance(calls, list | tuple)
-        ):
-            raise self.nonsense(f"a chunk with a malformed delta: {chunk!r}")
+        delta = pick(choices[0], "delta")
+        content = pick(delta, "content") or ""
+        calls = pick(delta, "tool_calls") or []
+        finish = pick(choices[0], "finish_reason")
+        well = isinstance(content, str) and isinstance(calls, list)
+        if not well or not isinstance(delta, Mapping) or not isinstance(finish, str | None):
+            raise self.nonsense(f"a malformed chunk: {chunk!r}")
         if finish == "content_filter":
             raise self.nonsense("no answer: its content filter stopped it")
-        thinking = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
         return Part(
-            text=content or "",
+            text=content,
             calls=tuple(self._call(call, number, names) for number, call in enumerate(calls)),
             finish=cast(Any, FINISH.get(finish, "stop") if finish else ""),
-            thinking=bool(thinking),
+            thinking=bool(delta.get("reasoning_content") or delta.get("reasoning")),
             **part,
         )
 
     def _call(self, call: object, number: int, names: WireNames) -> CallPart:
         """A piece of a call, which is the `number`-th one in its chunk."""
-        function = getattr(call, "function", None)
-        index = getattr(call, "index", None)
+        index = pick(call, "index")
         texts = (
-            getattr(call, "id", None) or "",
-            getattr(function, "name", None) or "",
-            getattr(function, "arguments", None) or "",
+            pick(call, "id") or "",
+            pick(call, "function", "name") or "",
+            pick(call, "function", "arguments") or "",
         )
-        if not all(isinstance(text, str) for text in texts) or not isinstance(index, int | None):
+        well = all(isinstance(text, str) for text in texts) and isinstance(call, Mapping)
+        if not well or not isinstance(index, int | None):
             raise self.nonsense(f"a malformed tool call: {call!r}")
         call_id, name, arguments = texts
         return CallPart(number if index is None else index, call_id, names.back(name), arguments)
@@ -195,5 +199,5 @@ def _is_strict(schema: Any) -> bool:
 
 def _status(body: object) -> int:
     """The status of an error inside a stream, which was 200 so far; some servers say."""
-    code = body.get("code") if isinstance(body, Mapping) else None
+    code = pick(body, "code")
     return code if isinstance(code, int) and 400 <= code < 600 else 500

@@ -11,12 +11,15 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import groupby, pairwise
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cabinos.drivers.model.call_format import CallFormat, as_function
 from cabinos.drivers.model.tool_calls import END_THINK, HERMES, THINK
 from cabinos.engine.errors import InvalidRequest
 from cabinos.kernel.driver import Message, Tool, ToolCall
+
+if TYPE_CHECKING:
+    from cabinos.engine.constraints import Constraint
 
 __all__ = ["Prompter"]
 
@@ -32,6 +35,8 @@ To call one, write
 {{"name": "<its name>", "arguments": <its arguments as JSON>}}
 </tool_call>
 and wait for the <tool_response>."""
+
+GRAMMARS_KEPT = 64
 
 # Ends a turn in a file without a template, which gets ChatML whether it knows it or not.
 CHATML_END = "<|im_end|>"
@@ -50,6 +55,7 @@ class Prompter:
         self.tokenizer = Tokenizer.from_gguf(file)
         self._template = ChatTemplate.from_gguf(file, self.tokenizer)
         self._thinking = thinking
+        self._grammars: dict[str, Constraint] = {}
         learnt = CallFormat.learn(self._template)
         self._in_words = learnt is None
         self.call_format = learnt or IN_WORDS
@@ -107,6 +113,21 @@ class Prompter:
                 first = first or error
         assert first is not None
         raise first
+
+    def constraint(
+        self, tools: Sequence[Tool], schema: Mapping[str, Any] | None
+    ) -> "Constraint | None":
+        """What an answer must fit: see `CallFormat.constraint`; without tools, only `schema`."""
+        from cabinos.engine.constraints import Constraint
+
+        if not tools:
+            return None if schema is None else Constraint.json_schema(dict(schema))
+        key = json.dumps([[as_function(tool) for tool in tools], schema])
+        if key not in self._grammars:  # a millisecond a tool to make, and the same every turn
+            if len(self._grammars) >= GRAMMARS_KEPT:
+                self._grammars.clear()
+            self._grammars[key] = self.call_format.constraint(tools, self.tokenizer, schema)
+        return self._grammars[key]
 
     def opens_thinking(self, prompt: Sequence[int]) -> bool:
         """Whether the prompt ends in a `<think>` that the answer goes on in."""

@@ -24,7 +24,17 @@ from cabinos.drivers.model.tool_calls import Splitter, parse_json
 from cabinos.kernel.driver import Message, ThinkRequest, Thought, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ModelError
 
-__all__ = ["CallPart", "Endpoint", "Part", "RemoteModel", "ServerError", "WireNames", "as_unicode"]
+__all__ = [
+    "CallPart",
+    "Endpoint",
+    "Part",
+    "RemoteModel",
+    "ServerError",
+    "WireNames",
+    "as_unicode",
+    "pick",
+    "pick_count",
+]
 
 BACKOFF = 0.5  # seconds before the first retry, doubled with each further one, and jittered
 LONGEST_WAIT = 30.0  # seconds; a server that wants more is left to the caller
@@ -223,7 +233,7 @@ class RemoteModel(ABC):
         """The error for an answer other than 200."""
         said = self.endpoint.redacted(_message_in(body))
         message = f"{self.name}: {self.endpoint.base_url} answered {status}: {said or 'no reason'}"
-        if status in (400, 413, 422) and _OVERFLOW.search(said):
+        if status in (400, 413, 422, 500) and _OVERFLOW.search(said):
             return ContextOverflow(f"{message} (the window is set to {self.window} tokens)")
         if status in (401, 403):
             where = self.endpoint.api_key_env
@@ -400,6 +410,14 @@ def _retry_after(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-def integer(value: Any) -> int | None:
-    """A count of tokens as servers report it, None if it is not one."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+def pick(value: object, *path: str) -> Any:
+    """What JSON holds under these keys, None if it is not there."""
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def pick_count(value: object, *path: str) -> int | None:
+    """A number of tokens under these keys, None if there is none."""
+    found = pick(value, *path)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
