@@ -105,7 +105,7 @@ SECTIONS = {
         ),
         "serve": (
             "cabinos.cli.serve:serve_command",
-            "Serve OpenAI"s API: /v1/chat/completions, /v1/responses, /v1/models and more.",
+            "Serve OpenAI's API: /v1/chat/completions, /v1/responses, /v1/models and more.",
         ),
         "spawn": (
             "cabinos.cli.up:spawn_command",
