@@ -153,30 +153,42 @@ INLINE vi load_u8(const uint8_t *p) {  // W bytes, each widened to a lane
 #endif
 }
 
-// sum[lane] += the dot product of the lane's 4 unsigned codes with 4 signed activations. Where the
-// hardware has no unsigned x signed form (UNSIGNED_DOT 0), 8-bit codes are taken as code - 128.
-INLINE vi dot4(vi sum, vi codes, int32_t activations, const int bits) {
+// Where 16 registers must do, gcc had better not load twice, nor add late what it must spill till then.
+#if defined(CABIN_AVX2)
+#define HOLD(x) __asm__("" : "+x"(x))
+#else
+#define HOLD(x)
+#endif
+
+// *sum[lane] += the dot product of the lane's 4 unsigned codes with 4 signed activations. Where the
+// hardware has no unsigned x signed form (UNSIGNED_DOT 0), 8-bit codes are taken as code - 128. AVX2
+// adds pairs of products in 16 bits, and short codes stay there for as many of a group's 8 vectors
+// (at: which) as cannot overflow: in *pairs, until the last of the run moves them to *sum.
+INLINE void dot4(vi *sum, vi *pairs, vi codes, int32_t activations, const int bits, const int at) {
     vi a = splat_i(activations);
 #if defined(CABIN_AVX2)
     __m256i w = (__m256i)codes, x = (__m256i)a;
+    const int run = bits > 5 ? 1 : 128 >> bits;
     if (bits == 8) {
         w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
         x = _mm256_sign_epi8(x, w);
         w = _mm256_abs_epi8(w);
     }
-    return sum + (vi)_mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
+    x = _mm256_maddubs_epi16(w, x);
+    if (at % run > 0) x = _mm256_add_epi16(x, (__m256i)*pairs);
+    HOLD(x);
+    *pairs = (vi)x;
+    if (at % run == run - 1) *sum += (vi)_mm256_madd_epi16(x, _mm256_set1_epi16(1));
 #elif defined(CABIN_NEON)
     if (bits == 8) codes ^= splat_i((int32_t)0x80808080);
-    return (vi)vdotq_s32((int32x4_t)sum, (int8x16_t)codes, (int8x16_t)a);
+    *sum = (vi)vdotq_s32((int32x4_t)*sum, (int8x16_t)codes, (int8x16_t)a);
 #elif !defined(CABIN_PLAIN)
-    (void)bits;
-    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, (__m512i)a);
+    *sum = (vi)_mm512_dpbusd_epi32((__m512i)*sum, (__m512i)codes, (__m512i)a);
 #else
-    (void)bits;
     for (int j = 0; j < 32; j += 8)
-        sum += ((codes >> j) & 255) * ((a << (24 - j)) >> 24);
-    return sum;
+        *sum += ((codes >> j) & 255) * ((a << (24 - j)) >> 24);
 #endif
+    (void)pairs, (void)bits, (void)at;
 }
 
 // sum[lane] += w.odd * x.odd, then += w.even * x.even, each fused: the order of vdpbf16ps.
@@ -348,6 +360,7 @@ static void pack_row(int f, const uint8_t *row, int columns, int r, uint8_t *str
 INLINE vi unpack(const int bits, const uint8_t *codes, const int v, const int b) {
     if (bits == 8) return load_bytes(codes + v * 64 + b * W * 4);
     vi x = load_bytes(codes + v % 4 * 64 + b * W * 4);
+    HOLD(x);
     x = (v < 4 ? x : x >> 4) & 0x0f0f0f0f;
     if (bits == 5) x |= (load_bytes(codes + 256 + b * W * 4) >> v & 0x01010101) << 4;
     if (bits == 6)
@@ -454,7 +467,7 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
         }
         if (M > 1)  // one row of activations keeps pace with memory by itself; more need help
             for (size_t i = 0; i < group_bytes(format); i += 64) __builtin_prefetch(w + 4608 + i);
-        vi sum[TILE][BLOCKS], low[TILE][BLOCKS];
+        vi sum[TILE][BLOCKS], low[TILE][BLOCKS], pairs[TILE][BLOCKS];
         const int32_t *sums = (const int32_t *)facts + SUMS * M, *halves = sums + M;
         for (int m = 0; m < M; m++)
             for (int b = 0; b < BLOCKS; b++) {
@@ -471,7 +484,7 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
                     int32_t x;
                     memcpy(&x, a + (v * M + m) * 4, 4);
                     vi *s = header == HALVES && v < 4 ? &low[m][b] : &sum[m][b];
-                    *s = dot4(*s, codes, x, bits);
+                    dot4(s, &pairs[m][b], codes, x, bits, i);
                 }
             }
         }
