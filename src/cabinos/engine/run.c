@@ -72,15 +72,15 @@ __attribute__((format(printf, 2, 3))) static bool fail(int code, const char *for
 // its plain C twin in the last branch, equal bit for bit.
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
-enum { W = 16, TILE = 8, UNSIGNED_DOT = 1 };
+enum { W = 16, TILE = 8, FLOATS = 8, UNSIGNED_DOT = 1 };
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
-enum { W = 8, TILE = 4, UNSIGNED_DOT = 0 };
+enum { W = 8, TILE = 4, FLOATS = 2, UNSIGNED_DOT = 0 };
 #define CABIN_AVX2
 #elif defined(__ARM_FEATURE_DOTPROD)
-enum { W = 4, TILE = 4, UNSIGNED_DOT = 0 };
+enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 0 };
 #define CABIN_NEON
 #else
-enum { W = 4, TILE = 4, UNSIGNED_DOT = 1 };
+enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 1 };
 #define CABIN_PLAIN
 #endif
 enum { BLOCKS = ROWS / W };
@@ -160,11 +160,11 @@ INLINE vi load_u8(const uint8_t *p) {  // W bytes, each widened to a lane
 #define HOLD(x)
 #endif
 
-// *sum[lane] += the dot product of the lane's 4 unsigned codes with 4 signed activations. Where the
+// sum[lane] += the dot product of the lane's 4 unsigned codes with 4 signed activations. Where the
 // hardware has no unsigned x signed form (UNSIGNED_DOT 0), 8-bit codes are taken as code - 128. AVX2
 // adds pairs of products in 16 bits, and short codes stay there for as many of a group's 8 vectors
-// (at: which) as cannot overflow: in *pairs, until the last of the run moves them to *sum.
-INLINE void dot4(vi *sum, vi *pairs, vi codes, int32_t activations, const int bits, const int at) {
+// (at: which) as cannot overflow: in *pairs, until the last of the run moves them to sum.
+INLINE vi dot4(vi sum, vi *pairs, vi codes, int32_t activations, const int bits, const int at) {
     vi a = splat_i(activations);
 #if defined(CABIN_AVX2)
     __m256i w = (__m256i)codes, x = (__m256i)a;
@@ -178,29 +178,44 @@ INLINE void dot4(vi *sum, vi *pairs, vi codes, int32_t activations, const int bi
     if (at % run > 0) x = _mm256_add_epi16(x, (__m256i)*pairs);
     HOLD(x);
     *pairs = (vi)x;
-    if (at % run == run - 1) *sum += (vi)_mm256_madd_epi16(x, _mm256_set1_epi16(1));
+    if (at % run == run - 1) sum += (vi)_mm256_madd_epi16(x, _mm256_set1_epi16(1));
 #elif defined(CABIN_NEON)
     if (bits == 8) codes ^= splat_i((int32_t)0x80808080);
-    *sum = (vi)vdotq_s32((int32x4_t)*sum, (int8x16_t)codes, (int8x16_t)a);
+    sum = (vi)vdotq_s32((int32x4_t)sum, (int8x16_t)codes, (int8x16_t)a);
 #elif !defined(CABIN_PLAIN)
-    *sum = (vi)_mm512_dpbusd_epi32((__m512i)*sum, (__m512i)codes, (__m512i)a);
+    sum = (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, (__m512i)a);
 #else
     for (int j = 0; j < 32; j += 8)
-        *sum += ((codes >> j) & 255) * ((a << (24 - j)) >> 24);
+        sum += ((codes >> j) & 255) * ((a << (24 - j)) >> 24);
 #endif
     (void)pairs, (void)bits, (void)at;
+    return sum;
 }
 
-// sum[lane] += w.odd * x.odd, then += w.even * x.even, each fused: the order of vdpbf16ps.
-INLINE vf dot2(vf sum, vi w, uint32_t pair) {
-#if !defined(CABIN_PLAIN) && !defined(CABIN_AVX2) && !defined(CABIN_NEON)
-    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)splat_i((int32_t)pair));
+// sum[lane] += w.odd * x.odd, then += w.even * x.even, each fused: the order of vdpbf16ps. A Two is
+// two bf16 activations; AVX2 has them widened beforehand, when they are packed.
+#if defined(CABIN_AVX2)
+typedef struct { float even, odd; } Two;
+INLINE void put_two(Two *x, const uint16_t h[2]) {
+    *x = (Two){bits_to_float((uint32_t)h[0] << 16), bits_to_float((uint32_t)h[1] << 16)};
+}
+INLINE vf dot2(vf sum, vi w, Two x) {
+    sum = fma_vf((vf)(w & splat_i((int32_t)0xffff0000)), splat(x.odd), sum);
+    return fma_vf((vf)(w << 16), splat(x.even), sum);
+}
 #else
-    vi high = splat_i((int32_t)0xffff0000), x = splat_i((int32_t)pair);
+typedef uint32_t Two;
+INLINE void put_two(Two *x, const uint16_t h[2]) { memcpy(x, h, sizeof *x); }
+INLINE vf dot2(vf sum, vi w, Two two) {
+#if !defined(CABIN_PLAIN) && !defined(CABIN_NEON)
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)splat_i((int32_t)two));
+#else
+    vi high = splat_i((int32_t)0xffff0000), x = splat_i((int32_t)two);
     sum = fma_vf((vf)(w & high), (vf)(x & high), sum);
     return fma_vf((vf)(w << 16), (vf)(x << 16), sum);
 #endif
 }
+#endif
 
 // Denormals are flushed to zero while the model runs, as the bf16 dot product does in hardware.
 // Takes the state to enter (UINT64_MAX: flush) and returns the one to go back to.
@@ -399,7 +414,7 @@ typedef struct {
     int8_t *codes;      // [tile][group][8][row][4]
     float *facts;       // [tile][group][FACTS][row]; the two sums are int32 bits, times -8
     float *values;      // [tile][column][row]
-    uint32_t *pairs;    // [tile][column/2][row], two bf16 each
+    Two *pairs;         // [tile][column/2][row], two bf16 each
 } Activations;
 
 static int kind_of(int format) { return format == BF16 ? PAIRS : format <= F16 ? FLOAT : INT8; }
@@ -446,7 +461,7 @@ static void pack(int kinds, const float *x, int K, int t, int T, Activations *a)
             uint16_t halves[16];
             for (int i = 0; i < 16; i++) halves[i] = (uint16_t)float_to_bf16(x[2 * k + i]);
             for (int i = 0; i < 8; i++)
-                memcpy(&a->pairs[(size_t)first * (K / 2) + (k + i) * M + m], &halves[2 * i], 4);
+                put_two(&a->pairs[(size_t)first * (K / 2) + (k + i) * M + m], &halves[2 * i]);
         }
 }
 
@@ -484,7 +499,7 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
                     int32_t x;
                     memcpy(&x, a + (v * M + m) * 4, 4);
                     vi *s = header == HALVES && v < 4 ? &low[m][b] : &sum[m][b];
-                    dot4(s, &pairs[m][b], codes, x, bits, i);
+                    *s = dot4(*s, &pairs[m][b], codes, x, bits, i);
                 }
             }
         }
@@ -511,11 +526,12 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
         for (int b = 0; b < BLOCKS; b++) store(out + m * ROWS + b * W, f[m][b]);
 }
 
-// The same for float weights, which may come in several blocks of K columns (KV pages). Two chains
-// of fused multiply-adds per row, even and odd columns (bf16: even and odd pairs), hide latency.
-INLINE void float_tile(const int format, const int M, const uint8_t *const *w, int count, int K,
-                       const float *values, const uint32_t *pairs, float *out) {
-    vf f[TILE][BLOCKS][2] = {{{{0}}}};
+// The same for float weights, which may come in several blocks of K columns (KV pages), and the
+// first `rows` of M rows. Two chains of fused multiply-adds per row, even and odd columns (bf16: even
+// and odd pairs), hide latency.
+INLINE void float_tile(const int format, const int M, const int rows, const uint8_t *const *w,
+                       int count, int K, const float *values, const Two *pairs, float *out) {
+    vf f[FLOATS][BLOCKS][2] = {{{{0}}}};
     const int step = format == F16 ? 2 * ROWS : 4 * ROWS, steps = format == BF16 ? K / 2 : K;
     for (int i = 0; i < count; i++) {
         const uint8_t *p = w[i];
@@ -527,7 +543,7 @@ INLINE void float_tile(const int format, const int M, const uint8_t *const *w, i
                     const uint8_t *q = p + step / BLOCKS * b;
                     vi two = format == BF16 ? load_bytes(q) : (vi){0};
                     vf one = format == F16 ? load_half(q) : load((const float *)q);
-                    for (int m = 0; m < M; m++) {
+                    for (int m = 0; m < rows; m++) {
                         vf *s = &f[m][b][chain];
                         *s = format == BF16 ? dot2(*s, two, pairs[(k + chain) * M + m])
                                             : fma_vf(one, splat(values[(k + chain) * M + m]), *s);
@@ -537,7 +553,7 @@ INLINE void float_tile(const int format, const int M, const uint8_t *const *w, i
         if (format == BF16) pairs += steps * M;
         else values += steps * M;
     }
-    for (int m = 0; m < M; m++)
+    for (int m = 0; m < rows; m++)
         for (int b = 0; b < BLOCKS; b++) store(out + m * ROWS + b * W, f[m][b][0] + f[m][b][1]);
 }
 
@@ -547,10 +563,13 @@ typedef void Tile(const uint8_t *const *w, int count, int K, const Activations *
 #define TILE_FUNCTION(F, M)                                                                        \
     static void tile_##F##_##M(const uint8_t *const *w, int count, int K, const Activations *a,    \
                                int t, float *out) {                                                \
-        if (F <= BF16)                                                                             \
-            float_tile(F, M, w, count, K, a->values + (size_t)t * K * count,                       \
-                       a->pairs + (size_t)t * K * count / 2, out);                                 \
-        else                                                                                       \
+        const float *values = a->values + (size_t)t * K * count;                                   \
+        const Two *pairs = a->pairs + (size_t)t * K * count / 2;                                   \
+        if (F <= BF16) float_tile(F, M, MIN(M, FLOATS), w, count, K, values, pairs, out);          \
+        if (F <= BF16 && M > FLOATS)                                                               \
+            float_tile(F, M, M - FLOATS, w, count, K, values + FLOATS, pairs + FLOATS,             \
+                       out + FLOATS * ROWS);                                                       \
+        if (F > BF16)                                                                              \
             integer_tile(F, M, w[0], K / GROUP, a->codes + (size_t)t * K,                          \
                          a->facts + (size_t)t * (K / GROUP) * FACTS, out);                         \
     }
@@ -1445,7 +1464,7 @@ static bool open_activations(Model *m, Activations *a, size_t rows, size_t K) {
     return (a->codes = allocate(m, rows * K, 1)) &&
            (a->facts = allocate(m, rows * K / GROUP, FACTS * sizeof(float))) &&
            (a->values = allocate(m, rows * K, sizeof(float))) &&
-           (a->pairs = allocate(m, rows * K / 2, sizeof(uint32_t)));
+           (a->pairs = allocate(m, rows * K / 2, sizeof(Two)));
 }
 static bool open_buffers(Model *m) {
     size_t n = (size_t)m->head_dim, q = (size_t)m->heads * n, kv = (size_t)m->kv_heads * n;
