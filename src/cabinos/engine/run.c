@@ -69,18 +69,20 @@ __attribute__((format(printf, 2, 3))) static bool fail(int code, const char *for
 
 // ---- Vectors: W lanes of 32 bits; BLOCKS of them make the 16 rows of a strip --------------------
 // Few operations need intrinsics (fused multiply-add, two dot products, widening loads); each has
-// its plain C twin in the last branch, equal bit for bit.
+// its plain C twin in the last branch, equal bit for bit. TILE is the most rows of activations in a
+// tile, FLOATS the most whose float sums fit the registers, and FETCH the fewest with which it pays to
+// prefetch the weights, AHEAD bytes ahead.
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
-enum { W = 16, TILE = 8, FLOATS = 8, UNSIGNED_DOT = 1 };
+enum { W = 16, TILE = 8, FLOATS = 8, UNSIGNED_DOT = 1, FETCH = 2, AHEAD = 4608 };
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
-enum { W = 8, TILE = 4, FLOATS = 2, UNSIGNED_DOT = 0 };
+enum { W = 8, TILE = 4, FLOATS = 2, UNSIGNED_DOT = 0, FETCH = 1, AHEAD = 2048 };
 #define CABIN_AVX2
 #elif defined(__ARM_FEATURE_DOTPROD)
-enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 0 };
+enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 0, FETCH = 2, AHEAD = 4608 };
 #define CABIN_NEON
 #else
-enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 1 };
+enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 1, FETCH = 2, AHEAD = 4608 };
 #define CABIN_PLAIN
 #endif
 enum { BLOCKS = ROWS / W };
@@ -480,8 +482,8 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
                 for (int b = 0; b < BLOCKS; b++) dmin[b] = load_half(w + 32 + b * W * 2);
             w += super_bytes(format);
         }
-        if (M > 1)  // one row of activations keeps pace with memory by itself; more need help
-            for (size_t i = 0; i < group_bytes(format); i += 64) __builtin_prefetch(w + 4608 + i);
+        for (size_t i = 0; M >= FETCH && i < group_bytes(format); i += 64)
+            __builtin_prefetch(w + AHEAD + i);
         vi sum[TILE][BLOCKS], low[TILE][BLOCKS], pairs[TILE][BLOCKS];
         const int32_t *sums = (const int32_t *)facts + SUMS * M, *halves = sums + M;
         for (int m = 0; m < M; m++)
