@@ -2,8 +2,8 @@
 //
 //     cc -O3 -march=native run.c -o run -lm -lpthread && ./run model.gguf -p "Once upon a time"
 //
-// Runs any Llama-family GGUF (Llama, Mistral, Qwen2, Qwen3 and kin) on CPUs, offline. Compiled with
-// -DCABIN_LIBRARY it is the shared library under cabinos.engine instead; CABIN_API marks its face.
+// Runs any Llama-family GGUF (Llama, Mistral, Qwen2, Qwen3 and kin) on CPUs, offline. library.c takes
+// it without its main for the shared library under cabinos.engine; CABIN_API marks that face.
 //
 // The story, top to bottom: vectors, formats, activations, tiles (the two inner kernels), GGUF,
 // model and strips, threads, KV pages, attention, forward, tokenizer, sampler, main. Four ideas
@@ -1122,14 +1122,18 @@ static uint8_t *value_strip(const Model *m, int page, int layer, int head, int i
     uint8_t *all = key_strip(m, m->n_pages, layer, head);
     return all + ((size_t)(i / ROWS) * (size_t)m->n_pages + (size_t)page) * m->value_bytes;
 }
-// Copies a page to a buffer, from one, or (no buffer) fills it with zeros.
-static void move_page(const Model *m, int page, uint8_t *buffer, bool restore) {
+// Part j of a page's head i, of all layers' heads: its keys (j < 0), or values 16 j to 16 j + 15.
+static uint8_t *page_part(const Model *m, int page, int i, int j, size_t *bytes) {
+    *bytes = j < 0 ? m->key_bytes : m->value_bytes;
+    return j < 0 ? key_strip(m, page, 0, i) : value_strip(m, page, 0, i, j * ROWS);
+}
+static void fill_page(const Model *m, int page, int from) {  // with a copy of another, or zeros
+    size_t n;
     for (int i = 0; i < m->layers_n * m->kv_heads; i++)
         for (int j = -1; j < m->head_dim / ROWS; j++) {
-            uint8_t *at = j < 0 ? key_strip(m, page, 0, i) : value_strip(m, page, 0, i, j * ROWS);
-            size_t n = j < 0 ? m->key_bytes : m->value_bytes;
-            if (!buffer) memset(at, 0, n);
-            else memcpy(restore ? at : buffer, restore ? buffer : at, n), buffer += n;
+            uint8_t *part = page_part(m, page, i, j, &n);
+            if (from < 0) memset(part, 0, n);
+            else memcpy(part, page_part(m, from, i, j, &n), n);
         }
 }
 static bool open_arena(Model *m, int kv_tokens, bool f32) {
@@ -1161,11 +1165,16 @@ static int take_page(Model *m, int previous) {
     m->references[page] = 1;
     m->hint = page + 1;
     m->free_pages--;
-    move_page(m, page, NULL, false);
+    fill_page(m, page, -1);
     return page;
 }
 static void drop_page(Model *m, int page) {
     if (--m->references[page] == 0) m->free_pages++, m->hint = MIN(m->hint, page);
+}
+static void keep_pages(Sequence *s, int n) {  // drops the others
+    pthread_mutex_lock(&s->model->page_lock);
+    for (; s->n_pages > n; s->n_pages--) drop_page(s->model, s->pages[s->n_pages - 1]);
+    pthread_mutex_unlock(&s->model->page_lock);
 }
 // How many pages must be taken to append count tokens: new ones, and a copy of a shared last one.
 static int pages_wanted(const Sequence *s, int count) {
@@ -1182,11 +1191,7 @@ static bool extend(Sequence *s, int count) {
     }
     if (s->length % PAGE && m->references[s->pages[last]] > 1) {
         int copy = take_page(m, -1), old = s->pages[last];
-        for (int i = 0; i < m->layers_n * m->kv_heads; i++) {
-            memcpy(key_strip(m, copy, 0, i), key_strip(m, old, 0, i), m->key_bytes);
-            for (int j = 0; j < m->head_dim; j += ROWS)
-                memcpy(value_strip(m, copy, 0, i, j), value_strip(m, old, 0, i, j), m->value_bytes);
-        }
+        fill_page(m, copy, old);
         drop_page(m, old);
         s->pages[last] = copy;
     }
@@ -1460,7 +1465,7 @@ static void forward_job(Model *m, int thread) {
     matmul(m, thread, &m->head, a, m->n_out, m->out, m->vocab, false);
 }
 
-// ---- The library's face -------------------------------------------------------------------------
+// ---- Opening a model, sequences, and a step of several ------------------------------------------
 
 static bool open_activations(Model *m, Activations *a, size_t rows, size_t K) {
     return (a->codes = allocate(m, rows * K, 1)) &&
@@ -1488,9 +1493,6 @@ static bool open_buffers(Model *m) {
             return false;
     return true;
 }
-
-CABIN_API const char *cabin_error(void) { return error_text; }
-CABIN_API int cabin_error_code(void) { return error_code; }
 
 CABIN_API void cabin_close(Model *m) {
     if (!m) return;
@@ -1534,66 +1536,18 @@ CABIN_API Model *cabin_open(const char *path, int threads, int kv_tokens, int kv
     return ok ? m : NULL;
 }
 
-// Facts of an open model, in the order cabinos.engine.library names them.
-CABIN_API void cabin_facts(const Model *m, int64_t out[12]) {
-    int64_t facts[] = {m->vocab, m->context, m->dim, m->layers_n, m->heads, m->kv_heads,
-                       m->head_dim, m->threads, PAGE, m->n_pages, (int64_t)m->page_bytes,
-                       (int64_t)m->fingerprint};
-    memcpy(out, facts, sizeof facts);
-}
-CABIN_API int cabin_pages_free(Model *m) {
-    pthread_mutex_lock(&m->page_lock);
-    int n = m->free_pages;
-    pthread_mutex_unlock(&m->page_lock);
-    return n;
-}
-
 CABIN_API Sequence *cabin_sequence(Model *m) {
     Sequence *s = calloc(1, sizeof *s);
     if (s) s->model = m;
     else fail(NO_MEMORY, "no memory for a sequence");
     return s;
 }
-CABIN_API Sequence *cabin_fork(const Sequence *s) {
-    Sequence *child = cabin_sequence(s->model);
-    if (!child) return NULL;
-    child->pages = malloc(sizeof *child->pages * (size_t)(s->n_pages + 8));
-    if (!child->pages) return free(child), fail(NO_MEMORY, "no memory for a page table"), NULL;
-    child->length = s->length, child->n_pages = s->n_pages, child->capacity = s->n_pages + 8;
-    pthread_mutex_lock(&s->model->page_lock);
-    for (int i = 0; i < s->n_pages; i++) s->model->references[child->pages[i] = s->pages[i]]++;
-    pthread_mutex_unlock(&s->model->page_lock);
-    return child;
-}
-CABIN_API void cabin_truncate(Sequence *s, int length) {
-    int n = (length + PAGE - 1) / PAGE;
-    pthread_mutex_lock(&s->model->page_lock);
-    for (; s->n_pages > n; s->n_pages--) drop_page(s->model, s->pages[s->n_pages - 1]);
-    pthread_mutex_unlock(&s->model->page_lock);
-    s->length = MIN(s->length, length);
-}
 CABIN_API void cabin_free(Sequence *s) {
     if (!s) return;
-    cabin_truncate(s, 0);
+    keep_pages(s, 0);
     free(s->pages);
     free(s);
 }
-// Copies the sequence's pages to (or, with restore, from) a buffer of n_pages * page bytes.
-CABIN_API void cabin_copy_pages(Sequence *s, uint8_t *buffer, int restore) {
-    for (int p = 0; p < s->n_pages; p++, buffer += s->model->page_bytes)
-        move_page(s->model, s->pages[p], buffer, restore);
-}
-// Gives a sequence room for count more tokens; false, with nothing changed, if pages run out.
-CABIN_API int cabin_extend(Sequence *s, int count, int advance) {
-    pthread_mutex_lock(&s->model->page_lock);
-    bool ok = pages_wanted(s, count) <= s->model->free_pages ||
-              fail(NO_PAGES, "the KV pool has no %d free pages", pages_wanted(s, count));
-    ok = ok && extend(s, count);
-    if (ok && advance) s->length += count;
-    pthread_mutex_unlock(&s->model->page_lock);
-    return ok ? 0 : error_code;
-}
-
 static bool check_batch(Model *m, int n, Sequence **s, const int *counts, const int *tokens) {
     int pages = 0, at = 0;
     bool ok = true;
