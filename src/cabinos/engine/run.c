@@ -668,7 +668,7 @@ static Text text_of(const Value *v) {
     return v && v->type == STRING ? take_text(&c) : (Text){"", 0};
 }
 
-static bool read_tensor(Gguf *g, Cursor *c, Tensor *t) {
+static bool read_tensor(Cursor *c, Tensor *t) {
     uint64_t size[4] = {1, 1, 1, 1};
     t->name = take_text(c);
     uint64_t dims = take(c, 4);
@@ -685,12 +685,8 @@ static bool read_tensor(Gguf *g, Cursor *c, Tensor *t) {
     t->columns = size[0], t->rows = size[1];
     if (size[2] != 1 || size[3] != 1) t->format = FORMATS;  // no matrix: an error only if needed
     if (t->format == FORMATS) return t->rows = 0, t->columns = type, true;
-    const Format *f = &formats[t->format];
-    uint64_t room = g->size - MIN(g->size, t->offset);
-    if (t->columns % (uint64_t)f->columns || t->offset % 4 ||
-        t->rows * (t->columns / (uint64_t)f->columns) > room / (uint64_t)f->bytes)
-        return fail(BAD_FILE, "the file is truncated or corrupt: tensor '%.*s' passes its end",
-                    n, t->name.text);
+    if (t->columns % (uint64_t)formats[t->format].columns || t->offset % 4)
+        return fail(BAD_FILE, "tensor '%.*s' has an impossible shape or place", n, t->name.text);
     return true;
 }
 
@@ -711,15 +707,16 @@ static bool gguf_parse(Gguf *g) {
     double alignment = number(find(g, "general.alignment"), 32);
     if (alignment < 1 || alignment > 1 << 20) return fail(BAD_FILE, "impossible alignment");
     while ((uint64_t)g->n_tensors < n_tensors)
-        if (!read_tensor(g, &c, &g->tensors[g->n_tensors++])) return false;
+        if (!read_tensor(&c, &g->tensors[g->n_tensors++])) return false;
     size_t a = (size_t)alignment, header = (size_t)(c.at - g->bytes);
     g->data = (header + a - 1) / a * a;
+    uint64_t room = g->size - MIN(g->size, g->data);
     for (int i = 0; i < g->n_tensors; i++) {  // offsets count from the data's start
         const Tensor *t = &g->tensors[i];
         if (t->format == FORMATS) continue;
         const Format *f = &formats[t->format];
         uint64_t bytes = t->rows * (t->columns / (uint64_t)f->columns) * (uint64_t)f->bytes;
-        if (g->data > g->size || t->offset + bytes > g->size - g->data)
+        if (t->offset > room || bytes > room - t->offset)  // bytes < 2^63: both sizes are <= 2^30
             return fail(BAD_FILE, "the file is truncated: tensor '%.*s' ends at byte %llu of %zu",
                         (int)MIN(t->name.length, 64u), t->name.text,
                         (unsigned long long)(g->data + t->offset + bytes), g->size);
@@ -755,6 +752,7 @@ typedef struct {
     float *attention_norm, *ffn_norm, *q_norm, *k_norm, *q_bias, *k_bias, *v_bias;
 } Layer;
 typedef struct Model Model;
+typedef struct { Model *model; int thread; pthread_t id; } Worker;
 typedef struct {
     Model *model;
     int32_t *pages;
@@ -781,7 +779,7 @@ struct Model {
     void **owned;             // every block allocate() gave: a list, each begins with the next
     // the pool of threads
     int threads;
-    pthread_t *workers;
+    Worker *workers;          // the first is the caller, with no thread of its own
     pthread_mutex_t sleep_lock;
     pthread_cond_t woken;
     atomic_int epoch, arrived, phase, sleepers;
@@ -981,16 +979,14 @@ static void barrier(Model *m) {
         change(m, &m->phase);
     } else wait_change(m, &m->phase, phase);
 }
-typedef struct { Model *model; int thread; } Worker;
 static void *work(void *argument) {
-    Worker w = *(Worker *)argument;
-    free(argument);
+    const Worker *w = argument;
     set_denormals(UINT64_MAX);
     for (int epoch = 0;; epoch++) {
-        wait_change(w.model, &w.model->epoch, epoch);
-        if (!w.model->job) return NULL;
-        w.model->job(w.model, w.thread);
-        barrier(w.model);
+        wait_change(w->model, &w->model->epoch, epoch);
+        if (!w->model->job) return NULL;
+        w->model->job(w->model, w->thread);
+        barrier(w->model);
     }
 }
 // Runs the job on every thread of the pool, this one included; none returns before all are done.
@@ -1498,7 +1494,7 @@ CABIN_API void cabin_close(Model *m) {
     if (!m) return;
     m->job = NULL;
     if (m->workers) change(m, &m->epoch);
-    for (int i = 0; m->workers && i < m->threads - 1; i++) pthread_join(m->workers[i], NULL);
+    for (int i = 1; m->workers && i < m->threads; i++) pthread_join(m->workers[i].id, NULL);
     free(m->gguf.values), free(m->gguf.tensors);
     if (m->arena)
         munmap(m->arena, (size_t)m->n_pages * m->page_bytes + 1);
@@ -1514,12 +1510,9 @@ static bool start_threads(Model *m, int threads) {
     pthread_mutex_init(&m->page_lock, NULL), pthread_mutex_init(&m->forward_lock, NULL);
     if (!(m->workers = allocate(m, (size_t)m->threads, sizeof *m->workers))) return false;
     for (int i = 1; i < m->threads; i++) {
-        Worker *w = malloc(sizeof *w);
-        if (w) *w = (Worker){m, i};
-        if (!w || pthread_create(&m->workers[i - 1], NULL, work, w)) {
-            free(w);
-            m->threads = i;  // carry on with those there are
-        }
+        Worker *w = &m->workers[i];
+        w->model = m, w->thread = i;
+        if (pthread_create(&w->id, NULL, work, w)) m->threads = i;  // carry on with those there are
     }
     return true;
 }
