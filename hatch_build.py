@@ -1,4 +1,4 @@
-"""Compiles the engine's C, library.c around run.c, once for each instruction-set level of this machine's family.
+"""Compiles the engine, library.c around run.c, once for each level of this machine's family.
 
 Runs when a wheel or an editable install is built. The libraries land in `src/cabinos/engine/lib/`
 as `librun-<level>.so`; `cabinos.engine.library` picks the best one the processor can run.
@@ -16,9 +16,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
-COMMON_FLAGS = shlex.split(
-    "-std=c11 -O3 -fPIC -shared -fvisibility=hidden -ffp-contract=off"
-)
+COMMON_FLAGS = shlex.split("-std=c11 -O3 -fPIC -shared -fvisibility=hidden -ffp-contract=off")
 LIBRARIES = ["-lm", "-lpthread"]
 X86_LEVELS = {
     "avx512": ["-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16"],
