@@ -14,7 +14,7 @@ TORCH  ?= torch==2.13.0
 # Clang on ARM Macs says -mcpu where everybody else says -march.
 NATIVE := $(if $(filter Darwin-arm64,$(shell uname -sm | tr ' ' -)),-mcpu=native,-march=native)
 ENGINE := src/cabinos/engine/run.c
-BUILD  := pyproject.toml hatch_build.py $(ENGINE)
+BUILD  := pyproject.toml hatch_build.py $(ENGINE) src/cabinos/engine/library.c
 MODEL  := build/tiny.gguf
 PROMPT ?= Dorothy
 BENCHES ?= $(addprefix engine/,bandwidth speed startup memory perplexity determinism style) \

@@ -1,4 +1,4 @@
-"""Compiles the engine's one C file, once for each instruction-set level of this machine's family.
+"""Compiles the engine, library.c around run.c, once for each level of this machine's family.
 
 Runs when a wheel or an editable install is built. The libraries land in `src/cabinos/engine/lib/`
 as `librun-<level>.so`; `cabinos.engine.library` picks the best one the processor can run.
@@ -16,9 +16,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
-COMMON_FLAGS = shlex.split(
-    "-std=c11 -O3 -fPIC -shared -fvisibility=hidden -ffp-contract=off -DCABIN_LIBRARY"
-)
+COMMON_FLAGS = shlex.split("-std=c11 -O3 -fPIC -shared -fvisibility=hidden -ffp-contract=off")
 LIBRARIES = ["-lm", "-lpthread"]
 X86_LEVELS = {
     "avx512": ["-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16"],
@@ -32,7 +30,7 @@ ARM_LEVELS = {
 LEVELS = {"x86_64": X86_LEVELS, "amd64": X86_LEVELS, "aarch64": ARM_LEVELS, "arm64": ARM_LEVELS}
 
 NO_COMPILER = """
-No C compiler was found: building cabinos from source compiles one C file.
+No C compiler was found: building cabinos from source compiles some C.
 Install one and try again:
     Debian, Ubuntu:  apt install gcc libc6-dev
     Fedora:          dnf install gcc
@@ -49,7 +47,7 @@ class CompileEngine(BuildHookInterface[Any]):
 
         The libraries use no Python API, so one wheel serves every Python version.
         """
-        source = Path(self.root, "src/cabinos/engine/run.c")
+        source = Path(self.root, "src/cabinos/engine/library.c")
         folder = source.parent / "lib"
         folder.mkdir(exist_ok=True)
         compiler = self.find_compiler()

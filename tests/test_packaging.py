@@ -1,6 +1,6 @@
 """Building and locking: what a wheel holds, what an sdist needs, what a person is told.
 
-The builds are real, of a copy of the repository whose `run.c` is one function long: compiling the
+The builds are real, of a copy of the repository whose C is one function long: compiling the
 engine for every level takes half a minute.
 """
 
@@ -28,13 +28,14 @@ C_SOURCE = '__attribute__((visibility("default"))) int cabin_answer(void) { retu
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of what the build reads, with the short `run.c`."""
+    """A copy of what the build reads, with the short C."""
     tree = tmp_path / "tree"
-    left_out = shutil.ignore_patterns("lib", "__pycache__", "run.c")
+    left_out = shutil.ignore_patterns("lib", "__pycache__", "*.c")
     shutil.copytree(ROOT / "src", tree / "src", ignore=left_out)
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, tree / name)
     (tree / "src/cabinos/engine/run.c").write_text(C_SOURCE)
+    (tree / "src/cabinos/engine/library.c").write_text('#include "run.c"\n')
     return tree
 
 
@@ -58,7 +59,8 @@ def test_the_sdist_holds_the_source_and_builds_the_wheel(tree: Path) -> None:
     (sdist,) = (tree / "dist").glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"src/cabinos/engine/run.c", "hatch_build.py", "LICENSE"} <= names
+    assert {f"src/cabinos/engine/{c}" for c in ("run.c", "library.c")} <= names
+    assert {"hatch_build.py", "LICENSE"} <= names
     assert not any(name.endswith((".so", ".pyc")) for name in names)
 
     (wheel,) = (tree / "dist").glob("*.whl")
@@ -111,7 +113,7 @@ def test_a_wrong_cc_is_named(tree: Path) -> None:
 
 
 def test_a_failing_compiler_is_quoted_and_leaves_nothing_behind(tree: Path, tmp_path: Path) -> None:
-    body = 'case "$*" in *run.c*) echo "run.c:1: stdio.h: not found" >&2; exit 1;; esac'
+    body = 'case "$*" in *library.c*) echo "run.c:1: stdio.h: not found" >&2; exit 1;; esac'
     result = build(tree, "--wheel", CC=compiler(tmp_path, body))
     message = result.stdout + result.stderr
     assert result.returncode != 0

@@ -92,6 +92,8 @@ class Cabin:
         deadline = time.monotonic() + PATIENCE
         while (found := self.state(pid)) != state:
             assert time.monotonic() < deadline, f"process {pid} is {found}, not {state}"
+            died = [p for p in self.running if p.poll() is not None]
+            assert len(died) < len(self.running), died[-1].communicate()
             time.sleep(0.05)
 
     def interrupt(self, process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -4,10 +4,11 @@ import resource
 import subprocess
 import sys
 
+import click
 import pytest
 
 import cabinos
-from cabinos.cli.main import COMMANDS
+from cabinos.cli.main import COMMANDS, SECTIONS, main
 
 HEAVY = ("numpy", "rich", "tokenizers", "jinja2", "llguidance", "gguf", "torch", "cabinos.engine")
 
@@ -15,6 +16,14 @@ HEAVY = ("numpy", "rich", "tokenizers", "jinja2", "llguidance", "gguf", "torch",
 def cabin(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cabinos", *arguments]
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def test_what_help_says_of_a_command_is_what_the_command_says() -> None:
+    for verbs in SECTIONS.values():
+        for verb, (_, sentence) in verbs.items():
+            command = main.get_command(click.Context(main), verb)
+            assert command is not None
+            assert command.get_short_help_str(200) == sentence
 
 
 def test_help_lists_every_command_with_a_sentence() -> None:

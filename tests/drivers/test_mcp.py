@@ -415,6 +415,30 @@ def test_a_stubborn_server_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert plain.alive() == []
 
 
+def test_servers_end_with_cabin(tmp_path: Path) -> None:
+    """kill -9 of the process that started them: their stdin ends, and so do they."""
+    plain = Plain(tmp_path)
+    code = (
+        "import json, sys; from cabinos.drivers.mcp import driver\n"
+        "device = driver(json.loads(sys.argv[1])); print(len(device.tools), flush=True); input()"
+    )
+    config = {"servers": servers(x=plain.command), "cache": str(tmp_path / "cache.json")}
+    cabin = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(config)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with cabin:
+        assert cabin.stdout is not None
+        assert cabin.stdout.readline() == b"1\n"
+        assert len(plain.alive()) == 1
+        cabin.kill()
+    deadline = time.monotonic() + 30
+    while plain.alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert plain.alive() == []
+
+
 def test_noise_is_ignored(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     plain = Plain(tmp_path, noise="1")
 

@@ -1,8 +1,7 @@
 // Several threads share one model: each feeds, forks, truncates, saves and frees sequences of its
 // own, at random. Run under ThreadSanitizer and AddressSanitizer by test_sanitizers.py. Prints the
 // pages that were not given back.
-#define CABIN_LIBRARY
-#include "../../src/cabinos/engine/run.c"
+#include "../../src/cabinos/engine/library.c"
 
 enum { USERS = 3, ROUNDS = 15, ALIVE = 4 };
 

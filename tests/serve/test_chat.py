@@ -181,6 +181,40 @@ def test_cabin_names_give_cabins_own_tools(tmp_path: Path) -> None:
     assert "Cabin" in model.requests[0].messages[0].text
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_can_be_required(tmp_path: Path, stream: bool) -> None:
+    named = {"type": "function", "function": {"name": "weather"}}
+    other = {"type": "function", "function": {"name": "other", "parameters": {"type": "object"}}}
+    good = '{"name": "weather", "arguments": {"city": "Rome"}}'
+    model = ScriptedModel("Certainly!", good)
+    with served(tmp_path, model) as server:
+        client = server.client()
+        for choice in (named, "required"):
+            options = {
+                "model": "scripted",
+                "messages": HELLO,
+                "tools": [other, WEATHER],
+                "tool_choice": choice,
+            }
+            if stream:
+                with client.chat.completions.stream(**options) as chunks:
+                    for _ in chunks:
+                        pass
+                    message = chunks.get_final_completion().choices[0].message
+            else:
+                message = client.chat.completions.create(**options).choices[0].message
+            assert not message.content
+            (call,) = message.tool_calls
+            assert call.function.name == "weather"
+            assert json.loads(call.function.arguments) == {"city": "Rome"}
+        with pytest.raises(BadRequestError, match="no such tool"):
+            client.chat.completions.create(**options | {"tools": [other], "tool_choice": named})
+    one, *_, both = model.requests
+    assert one.schema["properties"]["name"] == {"const": "weather"}
+    assert len(both.schema["anyOf"]) == 2
+    assert "weather of a city" in one.messages[-1].text
+
+
 def test_a_cut_answer_says_so(tmp_path: Path) -> None:
     with served(tmp_path, ScriptedModel(Thought("And so", finish="length"))) as server:
         answer = server.client().chat.completions.create(model="scripted", messages=HELLO)

@@ -96,6 +96,20 @@ def test_half_of_a_surrogate_pair_is_no_reason_to_fail(open_server: Served) -> N
     assert answer.json()["choices"][0]["message"]["content"] == "ok"
 
 
+def test_whatever_a_model_says_can_be_sent(tmp_path: Path) -> None:
+    nasty = "\ud83d \u2028 \x85 \x00 é"
+    model = ScriptedModel(calls(("f", {"x": nasty}), text=nasty))
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    with served(tmp_path, model) as server:
+        for stream in (False, True):
+            body = json.dumps({**HELLO, "tools": tools, "stream": stream})
+            answer = ask(server, "/v1/chat/completions", "POST", content=body, headers=JSON)
+            assert answer.content.isascii()
+            lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
+            values = [json.loads(line) for line in lines if line != "[DONE]"]
+            assert "\u2028" in str(values).replace("\\u2028", "\u2028")
+
+
 def test_other_things_that_are_not_served(open_server: Served) -> None:
     assert ask(open_server, "/v1/nothing").status_code == 404
     assert ask(open_server, "/v1/chat/completions").status_code == 405
@@ -322,7 +336,7 @@ def test_processes_are_scriptable(tmp_path: Path) -> None:
         assert post("", {"code": "6 * 7"})["image"] == "code"
         server.until(lambda: server.kernel.table.get(2).state == "exited")
         assert get("/2")["answer"] == 42
-        for wrong in ("/99", "/99/events", "/1/nothing", "/1/journal?after=x"):
+        for wrong in ("/99", f"/{10**30}", "/99/events", "/1/nothing", "/1/journal?after=x"):
             assert "error" in get(wrong), wrong
         for wrong, body in (("/1/fly", {}), ("/99/kill", {}), ("/1/send", {"text": 7}), ("", {})):
             assert "error" in post(wrong, body), wrong

@@ -43,7 +43,10 @@ def asks_command(pid: int | None, as_json: bool) -> None:
 @detach_option
 @as_json
 def approve_command(ask: int, **options: Any) -> None:
-    """Allow what question ASK is about: this once, with these very arguments."""
+    """Allow what question ASK is about, this once.
+
+    The approval holds for these very arguments and no others.
+    """
     _answer(ask, "approved", "approval", **options)
 
 

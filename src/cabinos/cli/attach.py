@@ -36,10 +36,9 @@ def attach_command(pid: int, no_input: bool, quiet: bool, as_json: bool) -> None
     with look() as view:
         view.table.get(pid)  # raises before a store is made for nothing
     try:
-        with open_session() as session:
-            feed = session.watch(pid)
-            session.tell_present(pid, feed)
-            see_through(session, pid, feed, as_json=as_json, quiet=quiet, no_input=no_input)
+        with open_session(follow=pid) as session:
+            session.tell_present(pid, session.feed)
+            see_through(session, pid, session.feed, as_json=as_json, quiet=quiet, no_input=no_input)
     except StoreBusy:
         follow_log(pid, as_json=as_json)
 
@@ -100,12 +99,11 @@ def go_on(pid: int, order: Callable[[], int], *, detach: bool, as_json: bool, to
         view.table.get(pid)  # raises before a store is made for nothing
     if not detach:
         try:
-            with open_session() as session:
-                feed = session.watch(pid)
+            with open_session(follow=pid) as session:
                 with stopped_by_control_c(session, pid):
                     order()
-                session.tell_present(pid, feed)
-                see_through(session, pid, feed, as_json=as_json)
+                session.tell_present(pid, session.feed)
+                see_through(session, pid, session.feed, as_json=as_json)
                 return
         except StoreBusy:
             pass

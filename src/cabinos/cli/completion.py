@@ -12,9 +12,11 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 def completion_command(shell: str | None) -> None:
-    """Print the completion script for SHELL: bash, zsh or fish; default: that of $SHELL.
+    """Print the completion script for SHELL.
 
-    Put this into the shell's start-up file:  eval "$(cabin completion bash)"
+    bash, zsh or fish; by default that of $SHELL. Put this into the shell's start-up file:
+
+    eval "$(cabin completion bash)"
     """
     from cabinos.cli.main import main
 

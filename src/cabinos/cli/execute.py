@@ -32,9 +32,10 @@ def exec_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run CODE, a Python program, as a process, and print the value of its last expression.
+    """Run CODE, a Python program, as a process, and print its value.
 
-    It may call the syscalls and tools as functions: think("…"), read("notes/a.txt"), ask("…").
+    That is the value of its last expression, after what it printed. It may call the syscalls and
+    tools as functions: think("…"), read("notes/a.txt"), ask("…").
     """
     from cabinos.cli.session import open_session
     from cabinos.kernel.kernel import Spawn

@@ -29,7 +29,7 @@ GONE = ("exit",)  # after which nothing comes
 @click.option("-f", "--follow", is_flag=True, help="Go on as more comes, until the process ends.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def log_command(pid: int | None, follow: bool, as_json: bool) -> None:
-    """Show what process PID did and said, in order; without PID: all processes."""
+    """Show what process PID did and said; without PID: all of them."""
     if follow:
         follow_log(pid, as_json=as_json)
         return
@@ -120,9 +120,9 @@ def _facts(entry: "Entry") -> str:
 @click.argument("pid", type=PID)
 @as_json
 def replay_command(pid: int, as_json: bool) -> None:
-    """Run process PID again over its journal, and say whether every step comes out the same.
+    """Run process PID again over its journal: is every step the same?
 
-    Nothing is thought or called. Exit code 1 if a step differs.
+    Nothing is thought, called or written. Exit code 1 if a step differs.
     """
     from cabinos.kernel.replay import replay
 

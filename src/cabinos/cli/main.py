@@ -13,47 +13,129 @@ import click
 import cabinos
 from cabinos.cli.errors import clear_errors
 
-# Heading → verb → where it is. The order is that in which a newcomer meets them.
+# Heading → verb → (where it is, what it does), in the order in which a newcomer meets them. The
+# sentences stand here too, so that listing the verbs imports none of them.
 SECTIONS = {
     "Say what you want": {
-        "do": "cabinos.cli.do:do_command",
-        "chat": "cabinos.cli.chat:chat_command",
-        "exec": "cabinos.cli.execute:exec_command",
+        "do": (
+            "cabinos.cli.do:do_command",
+            'Do what REQUEST asks for: `cabin "REQUEST"` for short.',
+        ),
+        "chat": (
+            "cabinos.cli.chat:chat_command",
+            "Talk: begin a conversation, or go on with process PID.",
+        ),
+        "exec": (
+            "cabinos.cli.execute:exec_command",
+            "Run CODE, a Python program, as a process, and print its value.",
+        ),
     },
     "Processes": {
-        "ps": "cabinos.cli.processes:ps_command",
-        "top": "cabinos.cli.top:top_command",
-        "log": "cabinos.cli.log:log_command",
-        "attach": "cabinos.cli.attach:attach_command",
-        "cont": "cabinos.cli.attach:cont_command",
-        "stop": "cabinos.cli.processes:stop_command",
-        "kill": "cabinos.cli.processes:kill_command",
-        "nice": "cabinos.cli.processes:nice_command",
-        "fork": "cabinos.cli.processes:fork_command",
-        "send": "cabinos.cli.attach:send_command",
-        "mem": "cabinos.cli.memory:mem_group",
-        "replay": "cabinos.cli.log:replay_command",
+        "ps": (
+            "cabinos.cli.processes:ps_command",
+            "List the processes.",
+        ),
+        "top": (
+            "cabinos.cli.top:top_command",
+            "Watch the processes: who runs, who waits, and how fast tokens come.",
+        ),
+        "log": (
+            "cabinos.cli.log:log_command",
+            "Show what process PID did and said; without PID: all of them.",
+        ),
+        "attach": (
+            "cabinos.cli.attach:attach_command",
+            "Follow process PID, and answer what it asks.",
+        ),
+        "cont": (
+            "cabinos.cli.attach:cont_command",
+            "Let stopped processes go on.",
+        ),
+        "stop": (
+            "cabinos.cli.processes:stop_command",
+            "Stop processes until `cabin cont`.",
+        ),
+        "kill": (
+            "cabinos.cli.processes:kill_command",
+            "End processes and their descendants.",
+        ),
+        "nice": (
+            "cabinos.cli.processes:nice_command",
+            "Give process PID more of its model (N to -20) or less (N to 19).",
+        ),
+        "fork": (
+            "cabinos.cli.processes:fork_command",
+            "Make a child that goes on from where PID is, over the same pages.",
+        ),
+        "send": (
+            "cabinos.cli.attach:send_command",
+            "Send process PID a message; it reads it before its next thought.",
+        ),
+        "mem": (
+            "cabinos.cli.memory:mem_group",
+            "Look into memory: pages of processes, and notes.",
+        ),
+        "replay": (
+            "cabinos.cli.log:replay_command",
+            "Run process PID again over its journal: is every step the same?",
+        ),
     },
     "Questions": {
-        "asks": "cabinos.cli.asks:asks_command",
-        "approve": "cabinos.cli.asks:approve_command",
-        "deny": "cabinos.cli.asks:deny_command",
-        "answer": "cabinos.cli.asks:answer_command",
+        "asks": (
+            "cabinos.cli.asks:asks_command",
+            "List the open questions: of process PID, or all.",
+        ),
+        "approve": (
+            "cabinos.cli.asks:approve_command",
+            "Allow what question ASK is about, this once.",
+        ),
+        "deny": (
+            "cabinos.cli.asks:deny_command",
+            "Refuse what question ASK is about.",
+        ),
+        "answer": (
+            "cabinos.cli.asks:answer_command",
+            "Answer question ASK in words.",
+        ),
     },
     "The machine": {
-        "up": "cabinos.cli.up:up_command",
-        "serve": "cabinos.cli.serve:serve_command",
-        "spawn": "cabinos.cli.up:spawn_command",
-        "doctor": "cabinos.cli.doctor:doctor_command",
-        "completion": "cabinos.cli.completion:completion_command",
+        "up": (
+            "cabinos.cli.up:up_command",
+            "Run the kernel here until Ctrl-C: whoever is ready goes on.",
+        ),
+        "serve": (
+            "cabinos.cli.serve:serve_command",
+            "Serve OpenAI's API: /v1/chat/completions, /v1/responses, /v1/models and more.",
+        ),
+        "spawn": (
+            "cabinos.cli.up:spawn_command",
+            "Start a process on REQUEST and leave it to the kernel that runs.",
+        ),
+        "doctor": (
+            "cabinos.cli.doctor:doctor_command",
+            "Say what is there, what is missing and what is broken.",
+        ),
+        "completion": (
+            "cabinos.cli.completion:completion_command",
+            "Print the completion script for SHELL.",
+        ),
     },
     "Models": {
-        "models": "cabinos.cli.models:models_command",
-        "run": "cabinos.cli.run:run_command",
-        "pack": "cabinos.cli.pack:pack_command",
+        "models": (
+            "cabinos.cli.models:models_command",
+            "List local models: GGUF files in PATHS (files or folders).",
+        ),
+        "run": (
+            "cabinos.cli.run:run_command",
+            "Continue PROMPT with the MODEL, a GGUF file.",
+        ),
+        "pack": (
+            "cabinos.cli.pack:pack_command",
+            "Pack the Hugging Face model in FOLDER into one GGUF file.",
+        ),
     },
 }
-COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, place in verbs.items()}
+COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, (place, _) in verbs.items()}
 REQUEST = "do"  # the verb that need not be said
 SIMILAR = 0.75  # from where on a word is taken for a mistyped verb
 
@@ -77,13 +159,8 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs under their headings, with a sentence each."""
         for heading, verbs in SECTIONS.items():
-            rows = []
-            for verb in verbs:
-                command = self.get_command(ctx, verb)
-                assert command is not None
-                rows.append((verb, command.get_short_help_str(formatter.width - 14)))
             with formatter.section(heading):
-                formatter.write_dl(rows)
+                formatter.write_dl([(verb, does) for verb, (_, does) in verbs.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Puts the main job's verb before what begins with no verb: `cabin --files . "request"`."""

@@ -48,10 +48,11 @@ def pack_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Pack the Hugging Face model in FOLDER (safetensors) into one GGUF file.
+    """Pack the Hugging Face model in FOLDER into one GGUF file.
 
-    Llama 2 and 3, TinyLlama, SmolLM, Mistral, Qwen2 and Qwen3. The result runs here and in
-    llama.cpp. q4_0, q4_k and q5_k keep the output matrix in q6_k unless --pure is given.
+    FOLDER holds safetensors: Llama 2 and 3, TinyLlama, SmolLM, Mistral, Qwen2 and Qwen3. The result
+    runs here and in llama.cpp. q4_0, q4_k and q5_k keep the output matrix in q6_k unless --pure is
+    given.
     """
     from cabinos.engine.lora import load_adapter, parse_lora
     from cabinos.engine.pack import pack

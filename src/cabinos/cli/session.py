@@ -32,16 +32,24 @@ class Session:
     """A running kernel to be used from the main thread, as a context manager.
 
     `config` None: without devices and models. `idle`: nobody runs, processes can be changed.
-    Entering raises what `Kernel.open` raises.
+    `follow`: a process that `feed` tells of from the first moment. Entering raises what
+    `Kernel.open` raises, and NoSuchProcess.
     """
 
     def __init__(
-        self, config: Mapping[str, Any] | None, *, model: str | None = None, idle: bool = False
+        self,
+        config: Mapping[str, Any] | None,
+        *,
+        model: str | None = None,
+        idle: bool = False,
+        follow: int | None = None,
     ) -> None:
         self.model = model  # the brain of new processes
         self._config = config
         self._idle = idle
-        self._ready: Future[Kernel] = Future()
+        self._follow = follow
+        self.feed: Feed = queue.SimpleQueue()
+        self._ready: Future[None] = Future()
         self._error: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # the loop keeps only weak references
         self._thread = threading.Thread(target=self._run, name="cabin-kernel", daemon=True)
@@ -52,7 +60,7 @@ class Session:
     def __enter__(self) -> Self:
         _tell_warnings()
         self._thread.start()
-        self.kernel = self._ready.result()
+        self._ready.result()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -69,16 +77,26 @@ class Session:
 
         try:
             kernel = Kernel.open(drivers=[] if self._config is None else _devices(self._config))
-            kernel.idle = self._idle
+            self.kernel, kernel.idle = kernel, self._idle
+            self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+            self._begin_to_follow()
             async with kernel:
-                self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-                self._ready.set_result(kernel)
+                self._ready.set_result(None)
                 await self._over.wait()
         except BaseException as error:  # noqa: BLE001 - it belongs to the main thread
             if self._ready.done():
                 self._error = error
             else:
                 self._ready.set_exception(error)
+
+    def _begin_to_follow(self) -> None:
+        if self._follow is None:
+            return
+        try:
+            self.feed = self._watch(self._follow)
+        except BaseException:
+            self.kernel.store.abandon()
+            raise
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs `work` in the kernel's thread and returns what it returns, or raises."""
@@ -167,7 +185,7 @@ class Session:
         return self.do(start())
 
     def tell_present(self, pid: int, feed: Feed) -> None:
-        """Puts the open questions of a process, and its state, into its feed."""
+        """Puts the open questions of a process, and its state, into a feed of it."""
 
         async def put() -> None:
             for event in self._present(pid):
@@ -285,16 +303,18 @@ class Session:
         return self.do(look())
 
 
-def open_session(model: str | None = None, *, idle: bool = False) -> Session:
+def open_session(
+    model: str | None = None, *, idle: bool = False, follow: int | None = None
+) -> Session:
     """A session with everything that is installed and configured; enter it to start.
 
-    `model`: the brain of new processes. `idle`: nobody runs. Raises Failure for a wrong
+    `model`: the brain of new processes; the rest as in `Session`. Raises Failure for a wrong
     configuration.
     """
     from cabinos.store.home import config_path
 
     config, name = choose_brain(read_config(config_path()), model)
-    return Session(config, model=name, idle=idle)
+    return Session(config, model=name, idle=idle, follow=follow)
 
 
 def _devices(config: Mapping[str, Any]) -> "list[Driver]":

@@ -26,9 +26,10 @@ KINDS = ("call", "result", "ask", "state", "exit")  # of events that are told
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing about the processes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each event.")
 def up_command(until_idle: bool, quiet: bool, as_json: bool) -> None:
-    """Run the kernel here until Ctrl-C: whoever is ready goes on, and timers fire.
+    """Run the kernel here until Ctrl-C: whoever is ready goes on.
 
-    Meanwhile the other verbs work from other terminals: `spawn`, `ps`, `approve`, `kill`, ….
+    Timers fire, too. Meanwhile the other verbs work from other terminals: `spawn`, `ps`, `approve`,
+    `kill`, ….
     """
     from cabinos.cli.session import open_session
 

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cabinos.drivers.beneath import Place
+from cabinos.drivers.process_limit import limited_processes
 from cabinos.kernel.capability import FileGrant
 from cabinos.kernel.driver import Context, Driver, tool
 from cabinos.kernel.errors import Denied
@@ -47,7 +48,7 @@ NEEDED_OPTIONS = ("--bind-fd", "--size", "--disable-userns")
 
 HEAD, TAIL = 20_000, 10_000  # bytes of each stream that are kept
 CHUNK = 1 << 16
-GLANCE = 0.1  # seconds between two looks at what the command uses
+GLANCE = 0.05  # seconds between two looks at what the command uses
 
 Command = Annotated[str, Field(min_length=1, max_length=20_000, description="for bash")]
 Timeout = Annotated[int, Field(ge=1, le=3_600, description="seconds")]
@@ -63,11 +64,14 @@ class Limits:
     scratch: int = 256 << 20  # bytes of /tmp, and of /dev/shm
 
     def prologue(self, seconds: int) -> str:
-        """The shell's words for the limits; ulimit counts in KiB, and files in blocks of 512."""
+        """The shell's words for the limits; ulimit counts in KiB, and files in blocks of 512.
+
+        `nice` keeps Cabin able to watch and to kill, whatever is started.
+        """
         return (
             f"{{ ulimit -c 0; ulimit -d {self.memory >> 10}; ulimit -f {self.file >> 9}; "
             f"ulimit -t {seconds + 1}; ulimit -u {self.processes} || "
-            f'ulimit -p {self.processes}; }} 2>/dev/null; exec "$@"'
+            f'ulimit -p {self.processes}; }} 2>/dev/null; exec nice -n 10 "$@"'
         )
 
 
@@ -135,28 +139,22 @@ class Sandbox:
     async def _execute(
         self, command: str, seconds: int, folders: Sequence[str], descriptors: Sequence[int]
     ) -> "Ending":
-        with ExitStack() as opened:
-            accounts, more = _accounts(opened)
-            options = [
-                *self._options(),
-                *accounts,
-                *folders,
-                "--remount-ro",
-                "/",
-                "--chdir",
-                "/work",
-            ]
-            shell = ("/bin/sh", "-c", self._limits.prologue(seconds), "sh", _shell(), "-c", command)
-            process = await asyncio.create_subprocess_exec(
-                *(self._bwrap, *options, "--", *shell),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={},
-                pass_fds=(*descriptors, *more),
-                start_new_session=True,  # the terminal's Ctrl-C is for Cabin to understand
-            )
-        return await _attend(process, seconds, self._limits)
+        async with limited_processes(self._limits.processes) as joining:
+            with ExitStack() as opened:
+                accounts, more = _accounts(opened)
+                options = [*self._options(), *accounts, *folders, "--remount-ro", "/"]
+                prologue = ("/bin/sh", "-c", self._limits.prologue(seconds), "sh")
+                process = await asyncio.create_subprocess_exec(
+                    *(*joining, self._bwrap, *options, "--chdir", "/work", "--"),
+                    *(*prologue, _shell(), "-c", command),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env={},
+                    pass_fds=(*descriptors, *more),
+                    start_new_session=True,  # the terminal's Ctrl-C is for Cabin to understand
+                )
+            return await _attend(process, seconds, self._limits)
 
     def _options(self) -> Iterator[str]:
         yield from ("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent")
@@ -289,11 +287,11 @@ async def _attend(process: asyncio.subprocess.Process, seconds: int, limits: Lim
 def _excess(pid: int, limits: Limits) -> str:
     """What all processes below `pid` use too much of, or nothing.
 
-    The system's own limits hold for one process (memory), or not for root (number of processes).
+    The system's own limit of memory holds for one process, and that of processes not for root.
     """
     count, pages = 0, 0
     waiting = [pid]
-    while waiting:
+    while waiting and count <= limits.processes + 2:  # bwrap itself, outside and inside
         current = waiting.pop()
         count += 1
         with suppress(OSError, ValueError):

@@ -2,8 +2,8 @@
 //
 //     cc -O3 -march=native run.c -o run -lm -lpthread && ./run model.gguf -p "Once upon a time"
 //
-// Runs any Llama-family GGUF (Llama, Mistral, Qwen2, Qwen3 and kin) on CPUs, offline. Compiled with
-// -DCABIN_LIBRARY it is the shared library under cabinos.engine instead; CABIN_API marks its face.
+// Runs any Llama-family GGUF (Llama, Mistral, Qwen2, Qwen3 and kin) on CPUs, offline. library.c takes
+// it without its main for the shared library under cabinos.engine; CABIN_API marks that face.
 //
 // The story, top to bottom: vectors, formats, activations, tiles (the two inner kernels), GGUF,
 // model and strips, threads, KV pages, attention, forward, tokenizer, sampler, main. Four ideas
@@ -69,18 +69,20 @@ __attribute__((format(printf, 2, 3))) static bool fail(int code, const char *for
 
 // ---- Vectors: W lanes of 32 bits; BLOCKS of them make the 16 rows of a strip --------------------
 // Few operations need intrinsics (fused multiply-add, two dot products, widening loads); each has
-// its plain C twin in the last branch, equal bit for bit.
+// its plain C twin in the last branch, equal bit for bit. TILE is the most rows of activations in a
+// tile, FLOATS the most whose float sums fit the registers, and FETCH the fewest with which it pays to
+// prefetch the weights, AHEAD bytes ahead.
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
-enum { W = 16, TILE = 8, UNSIGNED_DOT = 1 };
+enum { W = 16, TILE = 8, FLOATS = 8, UNSIGNED_DOT = 1, FETCH = 2, AHEAD = 4608 };
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
-enum { W = 8, TILE = 4, UNSIGNED_DOT = 0 };
+enum { W = 8, TILE = 4, FLOATS = 2, UNSIGNED_DOT = 0, FETCH = 1, AHEAD = 2048 };
 #define CABIN_AVX2
 #elif defined(__ARM_FEATURE_DOTPROD)
-enum { W = 4, TILE = 4, UNSIGNED_DOT = 0 };
+enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 0, FETCH = 2, AHEAD = 4608 };
 #define CABIN_NEON
 #else
-enum { W = 4, TILE = 4, UNSIGNED_DOT = 1 };
+enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 1, FETCH = 2, AHEAD = 4608 };
 #define CABIN_PLAIN
 #endif
 enum { BLOCKS = ROWS / W };
@@ -153,42 +155,69 @@ INLINE vi load_u8(const uint8_t *p) {  // W bytes, each widened to a lane
 #endif
 }
 
+// Where 16 registers must do, gcc had better not load twice, nor add late what it must spill till then.
+#if defined(CABIN_AVX2)
+#define HOLD(x) __asm__("" : "+x"(x))
+#else
+#define HOLD(x)
+#endif
+
 // sum[lane] += the dot product of the lane's 4 unsigned codes with 4 signed activations. Where the
-// hardware has no unsigned x signed form (UNSIGNED_DOT 0), 8-bit codes are taken as code - 128.
-INLINE vi dot4(vi sum, vi codes, int32_t activations, const int bits) {
+// hardware has no unsigned x signed form (UNSIGNED_DOT 0), 8-bit codes are taken as code - 128. AVX2
+// adds pairs of products in 16 bits, and short codes stay there for as many of a group's 8 vectors
+// (at: which) as cannot overflow: in *pairs, until the last of the run moves them to sum.
+INLINE vi dot4(vi sum, vi *pairs, vi codes, int32_t activations, const int bits, const int at) {
     vi a = splat_i(activations);
 #if defined(CABIN_AVX2)
     __m256i w = (__m256i)codes, x = (__m256i)a;
+    const int run = bits > 5 ? 1 : 128 >> bits;
     if (bits == 8) {
         w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
         x = _mm256_sign_epi8(x, w);
         w = _mm256_abs_epi8(w);
     }
-    return sum + (vi)_mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
+    x = _mm256_maddubs_epi16(w, x);
+    if (at % run > 0) x = _mm256_add_epi16(x, (__m256i)*pairs);
+    HOLD(x);
+    *pairs = (vi)x;
+    if (at % run == run - 1) sum += (vi)_mm256_madd_epi16(x, _mm256_set1_epi16(1));
 #elif defined(CABIN_NEON)
     if (bits == 8) codes ^= splat_i((int32_t)0x80808080);
-    return (vi)vdotq_s32((int32x4_t)sum, (int8x16_t)codes, (int8x16_t)a);
+    sum = (vi)vdotq_s32((int32x4_t)sum, (int8x16_t)codes, (int8x16_t)a);
 #elif !defined(CABIN_PLAIN)
-    (void)bits;
-    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, (__m512i)a);
+    sum = (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, (__m512i)a);
 #else
-    (void)bits;
     for (int j = 0; j < 32; j += 8)
         sum += ((codes >> j) & 255) * ((a << (24 - j)) >> 24);
-    return sum;
 #endif
+    (void)pairs, (void)bits, (void)at;
+    return sum;
 }
 
-// sum[lane] += w.odd * x.odd, then += w.even * x.even, each fused: the order of vdpbf16ps.
-INLINE vf dot2(vf sum, vi w, uint32_t pair) {
-#if !defined(CABIN_PLAIN) && !defined(CABIN_AVX2) && !defined(CABIN_NEON)
-    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)splat_i((int32_t)pair));
+// sum[lane] += w.odd * x.odd, then += w.even * x.even, each fused: the order of vdpbf16ps. A Two is
+// two bf16 activations; AVX2 has them widened beforehand, when they are packed.
+#if defined(CABIN_AVX2)
+typedef struct { float even, odd; } Two;
+INLINE void put_two(Two *x, const uint16_t h[2]) {
+    *x = (Two){bits_to_float((uint32_t)h[0] << 16), bits_to_float((uint32_t)h[1] << 16)};
+}
+INLINE vf dot2(vf sum, vi w, Two x) {
+    sum = fma_vf((vf)(w & splat_i((int32_t)0xffff0000)), splat(x.odd), sum);
+    return fma_vf((vf)(w << 16), splat(x.even), sum);
+}
 #else
-    vi high = splat_i((int32_t)0xffff0000), x = splat_i((int32_t)pair);
+typedef uint32_t Two;
+INLINE void put_two(Two *x, const uint16_t h[2]) { memcpy(x, h, sizeof *x); }
+INLINE vf dot2(vf sum, vi w, Two two) {
+#if !defined(CABIN_PLAIN) && !defined(CABIN_NEON)
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)splat_i((int32_t)two));
+#else
+    vi high = splat_i((int32_t)0xffff0000), x = splat_i((int32_t)two);
     sum = fma_vf((vf)(w & high), (vf)(x & high), sum);
     return fma_vf((vf)(w << 16), (vf)(x << 16), sum);
 #endif
 }
+#endif
 
 // Denormals are flushed to zero while the model runs, as the bf16 dot product does in hardware.
 // Takes the state to enter (UINT64_MAX: flush) and returns the one to go back to.
@@ -348,6 +377,7 @@ static void pack_row(int f, const uint8_t *row, int columns, int r, uint8_t *str
 INLINE vi unpack(const int bits, const uint8_t *codes, const int v, const int b) {
     if (bits == 8) return load_bytes(codes + v * 64 + b * W * 4);
     vi x = load_bytes(codes + v % 4 * 64 + b * W * 4);
+    HOLD(x);
     x = (v < 4 ? x : x >> 4) & 0x0f0f0f0f;
     if (bits == 5) x |= (load_bytes(codes + 256 + b * W * 4) >> v & 0x01010101) << 4;
     if (bits == 6)
@@ -386,7 +416,7 @@ typedef struct {
     int8_t *codes;      // [tile][group][8][row][4]
     float *facts;       // [tile][group][FACTS][row]; the two sums are int32 bits, times -8
     float *values;      // [tile][column][row]
-    uint32_t *pairs;    // [tile][column/2][row], two bf16 each
+    Two *pairs;         // [tile][column/2][row], two bf16 each
 } Activations;
 
 static int kind_of(int format) { return format == BF16 ? PAIRS : format <= F16 ? FLOAT : INT8; }
@@ -433,7 +463,7 @@ static void pack(int kinds, const float *x, int K, int t, int T, Activations *a)
             uint16_t halves[16];
             for (int i = 0; i < 16; i++) halves[i] = (uint16_t)float_to_bf16(x[2 * k + i]);
             for (int i = 0; i < 8; i++)
-                memcpy(&a->pairs[(size_t)first * (K / 2) + (k + i) * M + m], &halves[2 * i], 4);
+                put_two(&a->pairs[(size_t)first * (K / 2) + (k + i) * M + m], &halves[2 * i]);
         }
 }
 
@@ -452,9 +482,9 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
                 for (int b = 0; b < BLOCKS; b++) dmin[b] = load_half(w + 32 + b * W * 2);
             w += super_bytes(format);
         }
-        if (M > 1)  // one row of activations keeps pace with memory by itself; more need help
-            for (size_t i = 0; i < group_bytes(format); i += 64) __builtin_prefetch(w + 4608 + i);
-        vi sum[TILE][BLOCKS], low[TILE][BLOCKS];
+        for (size_t i = 0; M >= FETCH && i < group_bytes(format); i += 64)
+            __builtin_prefetch(w + AHEAD + i);
+        vi sum[TILE][BLOCKS], low[TILE][BLOCKS], pairs[TILE][BLOCKS];
         const int32_t *sums = (const int32_t *)facts + SUMS * M, *halves = sums + M;
         for (int m = 0; m < M; m++)
             for (int b = 0; b < BLOCKS; b++) {
@@ -471,7 +501,7 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
                     int32_t x;
                     memcpy(&x, a + (v * M + m) * 4, 4);
                     vi *s = header == HALVES && v < 4 ? &low[m][b] : &sum[m][b];
-                    *s = dot4(*s, codes, x, bits);
+                    *s = dot4(*s, &pairs[m][b], codes, x, bits, i);
                 }
             }
         }
@@ -498,11 +528,12 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
         for (int b = 0; b < BLOCKS; b++) store(out + m * ROWS + b * W, f[m][b]);
 }
 
-// The same for float weights, which may come in several blocks of K columns (KV pages). Two chains
-// of fused multiply-adds per row, even and odd columns (bf16: even and odd pairs), hide latency.
-INLINE void float_tile(const int format, const int M, const uint8_t *const *w, int count, int K,
-                       const float *values, const uint32_t *pairs, float *out) {
-    vf f[TILE][BLOCKS][2] = {{{{0}}}};
+// The same for float weights, which may come in several blocks of K columns (KV pages), and the
+// first `rows` of M rows. Two chains of fused multiply-adds per row, even and odd columns (bf16: even
+// and odd pairs), hide latency.
+INLINE void float_tile(const int format, const int M, const int rows, const uint8_t *const *w,
+                       int count, int K, const float *values, const Two *pairs, float *out) {
+    vf f[FLOATS][BLOCKS][2] = {{{{0}}}};
     const int step = format == F16 ? 2 * ROWS : 4 * ROWS, steps = format == BF16 ? K / 2 : K;
     for (int i = 0; i < count; i++) {
         const uint8_t *p = w[i];
@@ -514,7 +545,7 @@ INLINE void float_tile(const int format, const int M, const uint8_t *const *w, i
                     const uint8_t *q = p + step / BLOCKS * b;
                     vi two = format == BF16 ? load_bytes(q) : (vi){0};
                     vf one = format == F16 ? load_half(q) : load((const float *)q);
-                    for (int m = 0; m < M; m++) {
+                    for (int m = 0; m < rows; m++) {
                         vf *s = &f[m][b][chain];
                         *s = format == BF16 ? dot2(*s, two, pairs[(k + chain) * M + m])
                                             : fma_vf(one, splat(values[(k + chain) * M + m]), *s);
@@ -524,7 +555,7 @@ INLINE void float_tile(const int format, const int M, const uint8_t *const *w, i
         if (format == BF16) pairs += steps * M;
         else values += steps * M;
     }
-    for (int m = 0; m < M; m++)
+    for (int m = 0; m < rows; m++)
         for (int b = 0; b < BLOCKS; b++) store(out + m * ROWS + b * W, f[m][b][0] + f[m][b][1]);
 }
 
@@ -534,10 +565,13 @@ typedef void Tile(const uint8_t *const *w, int count, int K, const Activations *
 #define TILE_FUNCTION(F, M)                                                                        \
     static void tile_##F##_##M(const uint8_t *const *w, int count, int K, const Activations *a,    \
                                int t, float *out) {                                                \
-        if (F <= BF16)                                                                             \
-            float_tile(F, M, w, count, K, a->values + (size_t)t * K * count,                       \
-                       a->pairs + (size_t)t * K * count / 2, out);                                 \
-        else                                                                                       \
+        const float *values = a->values + (size_t)t * K * count;                                   \
+        const Two *pairs = a->pairs + (size_t)t * K * count / 2;                                   \
+        if (F <= BF16) float_tile(F, M, MIN(M, FLOATS), w, count, K, values, pairs, out);          \
+        if (F <= BF16 && M > FLOATS)                                                               \
+            float_tile(F, M, M - FLOATS, w, count, K, values + FLOATS, pairs + FLOATS,             \
+                       out + FLOATS * ROWS);                                                       \
+        if (F > BF16)                                                                              \
             integer_tile(F, M, w[0], K / GROUP, a->codes + (size_t)t * K,                          \
                          a->facts + (size_t)t * (K / GROUP) * FACTS, out);                         \
     }
@@ -634,7 +668,7 @@ static Text text_of(const Value *v) {
     return v && v->type == STRING ? take_text(&c) : (Text){"", 0};
 }
 
-static bool read_tensor(Gguf *g, Cursor *c, Tensor *t) {
+static bool read_tensor(Cursor *c, Tensor *t) {
     uint64_t size[4] = {1, 1, 1, 1};
     t->name = take_text(c);
     uint64_t dims = take(c, 4);
@@ -651,12 +685,8 @@ static bool read_tensor(Gguf *g, Cursor *c, Tensor *t) {
     t->columns = size[0], t->rows = size[1];
     if (size[2] != 1 || size[3] != 1) t->format = FORMATS;  // no matrix: an error only if needed
     if (t->format == FORMATS) return t->rows = 0, t->columns = type, true;
-    const Format *f = &formats[t->format];
-    uint64_t room = g->size - MIN(g->size, t->offset);
-    if (t->columns % (uint64_t)f->columns || t->offset % 4 ||
-        t->rows * (t->columns / (uint64_t)f->columns) > room / (uint64_t)f->bytes)
-        return fail(BAD_FILE, "the file is truncated or corrupt: tensor '%.*s' passes its end",
-                    n, t->name.text);
+    if (t->columns % (uint64_t)formats[t->format].columns || t->offset % 4)
+        return fail(BAD_FILE, "tensor '%.*s' has an impossible shape or place", n, t->name.text);
     return true;
 }
 
@@ -677,15 +707,16 @@ static bool gguf_parse(Gguf *g) {
     double alignment = number(find(g, "general.alignment"), 32);
     if (alignment < 1 || alignment > 1 << 20) return fail(BAD_FILE, "impossible alignment");
     while ((uint64_t)g->n_tensors < n_tensors)
-        if (!read_tensor(g, &c, &g->tensors[g->n_tensors++])) return false;
+        if (!read_tensor(&c, &g->tensors[g->n_tensors++])) return false;
     size_t a = (size_t)alignment, header = (size_t)(c.at - g->bytes);
     g->data = (header + a - 1) / a * a;
+    uint64_t room = g->size - MIN(g->size, g->data);
     for (int i = 0; i < g->n_tensors; i++) {  // offsets count from the data's start
         const Tensor *t = &g->tensors[i];
         if (t->format == FORMATS) continue;
         const Format *f = &formats[t->format];
         uint64_t bytes = t->rows * (t->columns / (uint64_t)f->columns) * (uint64_t)f->bytes;
-        if (g->data > g->size || t->offset + bytes > g->size - g->data)
+        if (t->offset > room || bytes > room - t->offset)  // bytes < 2^63: both sizes are <= 2^30
             return fail(BAD_FILE, "the file is truncated: tensor '%.*s' ends at byte %llu of %zu",
                         (int)MIN(t->name.length, 64u), t->name.text,
                         (unsigned long long)(g->data + t->offset + bytes), g->size);
@@ -721,6 +752,7 @@ typedef struct {
     float *attention_norm, *ffn_norm, *q_norm, *k_norm, *q_bias, *k_bias, *v_bias;
 } Layer;
 typedef struct Model Model;
+typedef struct { Model *model; int thread; pthread_t id; } Worker;
 typedef struct {
     Model *model;
     int32_t *pages;
@@ -747,7 +779,7 @@ struct Model {
     void **owned;             // every block allocate() gave: a list, each begins with the next
     // the pool of threads
     int threads;
-    pthread_t *workers;
+    Worker *workers;          // the first is the caller, with no thread of its own
     pthread_mutex_t sleep_lock;
     pthread_cond_t woken;
     atomic_int epoch, arrived, phase, sleepers;
@@ -947,16 +979,14 @@ static void barrier(Model *m) {
         change(m, &m->phase);
     } else wait_change(m, &m->phase, phase);
 }
-typedef struct { Model *model; int thread; } Worker;
 static void *work(void *argument) {
-    Worker w = *(Worker *)argument;
-    free(argument);
+    const Worker *w = argument;
     set_denormals(UINT64_MAX);
     for (int epoch = 0;; epoch++) {
-        wait_change(w.model, &w.model->epoch, epoch);
-        if (!w.model->job) return NULL;
-        w.model->job(w.model, w.thread);
-        barrier(w.model);
+        wait_change(w->model, &w->model->epoch, epoch);
+        if (!w->model->job) return NULL;
+        w->model->job(w->model, w->thread);
+        barrier(w->model);
     }
 }
 // Runs the job on every thread of the pool, this one included; none returns before all are done.
@@ -1088,14 +1118,18 @@ static uint8_t *value_strip(const Model *m, int page, int layer, int head, int i
     uint8_t *all = key_strip(m, m->n_pages, layer, head);
     return all + ((size_t)(i / ROWS) * (size_t)m->n_pages + (size_t)page) * m->value_bytes;
 }
-// Copies a page to a buffer, from one, or (no buffer) fills it with zeros.
-static void move_page(const Model *m, int page, uint8_t *buffer, bool restore) {
+// Part j of a page's head i, of all layers' heads: its keys (j < 0), or values 16 j to 16 j + 15.
+static uint8_t *page_part(const Model *m, int page, int i, int j, size_t *bytes) {
+    *bytes = j < 0 ? m->key_bytes : m->value_bytes;
+    return j < 0 ? key_strip(m, page, 0, i) : value_strip(m, page, 0, i, j * ROWS);
+}
+static void fill_page(const Model *m, int page, int from) {  // with a copy of another, or zeros
+    size_t n;
     for (int i = 0; i < m->layers_n * m->kv_heads; i++)
         for (int j = -1; j < m->head_dim / ROWS; j++) {
-            uint8_t *at = j < 0 ? key_strip(m, page, 0, i) : value_strip(m, page, 0, i, j * ROWS);
-            size_t n = j < 0 ? m->key_bytes : m->value_bytes;
-            if (!buffer) memset(at, 0, n);
-            else memcpy(restore ? at : buffer, restore ? buffer : at, n), buffer += n;
+            uint8_t *part = page_part(m, page, i, j, &n);
+            if (from < 0) memset(part, 0, n);
+            else memcpy(part, page_part(m, from, i, j, &n), n);
         }
 }
 static bool open_arena(Model *m, int kv_tokens, bool f32) {
@@ -1127,11 +1161,16 @@ static int take_page(Model *m, int previous) {
     m->references[page] = 1;
     m->hint = page + 1;
     m->free_pages--;
-    move_page(m, page, NULL, false);
+    fill_page(m, page, -1);
     return page;
 }
 static void drop_page(Model *m, int page) {
     if (--m->references[page] == 0) m->free_pages++, m->hint = MIN(m->hint, page);
+}
+static void keep_pages(Sequence *s, int n) {  // drops the others
+    pthread_mutex_lock(&s->model->page_lock);
+    for (; s->n_pages > n; s->n_pages--) drop_page(s->model, s->pages[s->n_pages - 1]);
+    pthread_mutex_unlock(&s->model->page_lock);
 }
 // How many pages must be taken to append count tokens: new ones, and a copy of a shared last one.
 static int pages_wanted(const Sequence *s, int count) {
@@ -1148,11 +1187,7 @@ static bool extend(Sequence *s, int count) {
     }
     if (s->length % PAGE && m->references[s->pages[last]] > 1) {
         int copy = take_page(m, -1), old = s->pages[last];
-        for (int i = 0; i < m->layers_n * m->kv_heads; i++) {
-            memcpy(key_strip(m, copy, 0, i), key_strip(m, old, 0, i), m->key_bytes);
-            for (int j = 0; j < m->head_dim; j += ROWS)
-                memcpy(value_strip(m, copy, 0, i, j), value_strip(m, old, 0, i, j), m->value_bytes);
-        }
+        fill_page(m, copy, old);
         drop_page(m, old);
         s->pages[last] = copy;
     }
@@ -1426,13 +1461,13 @@ static void forward_job(Model *m, int thread) {
     matmul(m, thread, &m->head, a, m->n_out, m->out, m->vocab, false);
 }
 
-// ---- The library's face -------------------------------------------------------------------------
+// ---- Opening a model, sequences, and a step of several ------------------------------------------
 
 static bool open_activations(Model *m, Activations *a, size_t rows, size_t K) {
     return (a->codes = allocate(m, rows * K, 1)) &&
            (a->facts = allocate(m, rows * K / GROUP, FACTS * sizeof(float))) &&
            (a->values = allocate(m, rows * K, sizeof(float))) &&
-           (a->pairs = allocate(m, rows * K / 2, sizeof(uint32_t)));
+           (a->pairs = allocate(m, rows * K / 2, sizeof(Two)));
 }
 static bool open_buffers(Model *m) {
     size_t n = (size_t)m->head_dim, q = (size_t)m->heads * n, kv = (size_t)m->kv_heads * n;
@@ -1455,14 +1490,11 @@ static bool open_buffers(Model *m) {
     return true;
 }
 
-CABIN_API const char *cabin_error(void) { return error_text; }
-CABIN_API int cabin_error_code(void) { return error_code; }
-
 CABIN_API void cabin_close(Model *m) {
     if (!m) return;
     m->job = NULL;
     if (m->workers) change(m, &m->epoch);
-    for (int i = 0; m->workers && i < m->threads - 1; i++) pthread_join(m->workers[i], NULL);
+    for (int i = 1; m->workers && i < m->threads; i++) pthread_join(m->workers[i].id, NULL);
     free(m->gguf.values), free(m->gguf.tensors);
     if (m->arena)
         munmap(m->arena, (size_t)m->n_pages * m->page_bytes + 1);
@@ -1478,12 +1510,9 @@ static bool start_threads(Model *m, int threads) {
     pthread_mutex_init(&m->page_lock, NULL), pthread_mutex_init(&m->forward_lock, NULL);
     if (!(m->workers = allocate(m, (size_t)m->threads, sizeof *m->workers))) return false;
     for (int i = 1; i < m->threads; i++) {
-        Worker *w = malloc(sizeof *w);
-        if (w) *w = (Worker){m, i};
-        if (!w || pthread_create(&m->workers[i - 1], NULL, work, w)) {
-            free(w);
-            m->threads = i;  // carry on with those there are
-        }
+        Worker *w = &m->workers[i];
+        w->model = m, w->thread = i;
+        if (pthread_create(&w->id, NULL, work, w)) m->threads = i;  // carry on with those there are
     }
     return true;
 }
@@ -1500,66 +1529,18 @@ CABIN_API Model *cabin_open(const char *path, int threads, int kv_tokens, int kv
     return ok ? m : NULL;
 }
 
-// Facts of an open model, in the order cabinos.engine.library names them.
-CABIN_API void cabin_facts(const Model *m, int64_t out[12]) {
-    int64_t facts[] = {m->vocab, m->context, m->dim, m->layers_n, m->heads, m->kv_heads,
-                       m->head_dim, m->threads, PAGE, m->n_pages, (int64_t)m->page_bytes,
-                       (int64_t)m->fingerprint};
-    memcpy(out, facts, sizeof facts);
-}
-CABIN_API int cabin_pages_free(Model *m) {
-    pthread_mutex_lock(&m->page_lock);
-    int n = m->free_pages;
-    pthread_mutex_unlock(&m->page_lock);
-    return n;
-}
-
 CABIN_API Sequence *cabin_sequence(Model *m) {
     Sequence *s = calloc(1, sizeof *s);
     if (s) s->model = m;
     else fail(NO_MEMORY, "no memory for a sequence");
     return s;
 }
-CABIN_API Sequence *cabin_fork(const Sequence *s) {
-    Sequence *child = cabin_sequence(s->model);
-    if (!child) return NULL;
-    child->pages = malloc(sizeof *child->pages * (size_t)(s->n_pages + 8));
-    if (!child->pages) return free(child), fail(NO_MEMORY, "no memory for a page table"), NULL;
-    child->length = s->length, child->n_pages = s->n_pages, child->capacity = s->n_pages + 8;
-    pthread_mutex_lock(&s->model->page_lock);
-    for (int i = 0; i < s->n_pages; i++) s->model->references[child->pages[i] = s->pages[i]]++;
-    pthread_mutex_unlock(&s->model->page_lock);
-    return child;
-}
-CABIN_API void cabin_truncate(Sequence *s, int length) {
-    int n = (length + PAGE - 1) / PAGE;
-    pthread_mutex_lock(&s->model->page_lock);
-    for (; s->n_pages > n; s->n_pages--) drop_page(s->model, s->pages[s->n_pages - 1]);
-    pthread_mutex_unlock(&s->model->page_lock);
-    s->length = MIN(s->length, length);
-}
 CABIN_API void cabin_free(Sequence *s) {
     if (!s) return;
-    cabin_truncate(s, 0);
+    keep_pages(s, 0);
     free(s->pages);
     free(s);
 }
-// Copies the sequence's pages to (or, with restore, from) a buffer of n_pages * page bytes.
-CABIN_API void cabin_copy_pages(Sequence *s, uint8_t *buffer, int restore) {
-    for (int p = 0; p < s->n_pages; p++, buffer += s->model->page_bytes)
-        move_page(s->model, s->pages[p], buffer, restore);
-}
-// Gives a sequence room for count more tokens; false, with nothing changed, if pages run out.
-CABIN_API int cabin_extend(Sequence *s, int count, int advance) {
-    pthread_mutex_lock(&s->model->page_lock);
-    bool ok = pages_wanted(s, count) <= s->model->free_pages ||
-              fail(NO_PAGES, "the KV pool has no %d free pages", pages_wanted(s, count));
-    ok = ok && extend(s, count);
-    if (ok && advance) s->length += count;
-    pthread_mutex_unlock(&s->model->page_lock);
-    return ok ? 0 : error_code;
-}
-
 static bool check_batch(Model *m, int n, Sequence **s, const int *counts, const int *tokens) {
     int pages = 0, at = 0;
     bool ok = true;

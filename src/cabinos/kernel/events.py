@@ -4,9 +4,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-__all__ = ["Event", "Events", "Kind"]
+__all__ = ["Event", "Events", "Kind", "Listener"]
 
 # text      a piece of an answer as it comes          {"text"}
 # retry     forget the text of this answer: the model is asked again   {"reason"}
@@ -50,11 +50,18 @@ class Event:
             raise AttributeError(name) from None
 
 
+class Listener(Protocol):
+    """Something that is told of events, as a queue is."""
+
+    def put_nowait(self, event: Event, /) -> None:
+        """Takes an event."""
+
+
 class Events:
     """Hands events to those who listen. One who does not read holds memory, never the kernel."""
 
     def __init__(self) -> None:
-        self._listeners: defaultdict[int | None, set[asyncio.Queue[Event]]] = defaultdict(set)
+        self._listeners: defaultdict[int | None, set[Listener]] = defaultdict(set)
 
     def listens(self, pid: int) -> bool:
         """Whether anybody would see an event of this process: if not, it need not be made."""
@@ -68,6 +75,16 @@ class Events:
         for key in (pid, None):
             for queue in self._listeners.get(key, ()):
                 queue.put_nowait(event)
+
+    def attach(self, listener: "Listener") -> None:
+        """Lets a listener hear of all events, each as it happens. It must not raise."""
+        self._listeners[None].add(listener)
+
+    def detach(self, listener: "Listener") -> None:
+        """Ends that."""
+        self._listeners[None].discard(listener)
+        if not self._listeners[None]:
+            del self._listeners[None]
 
     def tell_all(self, kind: Kind, **data: Any) -> None:
         """Tells every listener something that is about all processes."""
@@ -83,9 +100,7 @@ class Events:
 class Subscription:
     """A listener, as a context manager: `with events.subscribe(pid) as queue`."""
 
-    def __init__(
-        self, listeners: defaultdict[int | None, set[asyncio.Queue[Event]]], pid: int | None
-    ) -> None:
+    def __init__(self, listeners: defaultdict[int | None, set[Listener]], pid: int | None) -> None:
         self._listeners = listeners
         self._pid = pid
         self.queue: asyncio.Queue[Event] = asyncio.Queue()

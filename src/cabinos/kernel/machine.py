@@ -10,11 +10,12 @@ Nothing here knows a device, a provider or the web by name.
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cabinos.kernel.asks import Ask, Asks, Kind
 from cabinos.kernel.budget import Budget
@@ -36,6 +37,9 @@ from cabinos.store.encode import clean_text
 from cabinos.store.errors import StoreError, StoreFailed
 from cabinos.store.journal import Journal
 from cabinos.store.pages import Page, Pages
+
+if TYPE_CHECKING:
+    from cabinos.kernel.tracing import Tracing
 
 __all__ = ["BY_PERSON", "Machine"]
 
@@ -75,6 +79,7 @@ class Machine:
         self._settled: dict[int, asyncio.Event] = {}
         self._control = Control(self)
         self._watchdog = _Watchdog()
+        self._tracing: Tracing | None = None
         self._closing = False
         self.idle = False  # True before it is entered: nothing runs, processes can be changed
         for driver in drivers:
@@ -467,6 +472,10 @@ class Machine:
     async def __aenter__(self) -> Self:
         try:
             self.id = self._identity()
+            if exporter := os.environ.get("CABIN_TRACE"):
+                from cabinos.kernel.tracing import Tracing
+
+                self._tracing = Tracing(self, exporter)
             self._recover()
             await self.store.commit()
         except BaseException:
@@ -531,6 +540,8 @@ class Machine:
                 if close := getattr(image, "close", None):
                     await close()
             await self.store.close()
+            if self._tracing is not None:
+                self._tracing.close()
             self._tell_all()
 
     async def ended(self, pid: int, *, or_stopped: bool = False) -> Process:

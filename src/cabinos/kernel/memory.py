@@ -13,12 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic_core import from_json
-
 from cabinos.kernel.driver import Integrity, Message, Model, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ToolError
 from cabinos.kernel.events import Events
 from cabinos.kernel.process import Process
+from cabinos.store.encode import read_json
 from cabinos.store.pages import Page, Pages
 
 __all__ = ["Memory", "Offer"]
@@ -304,7 +303,7 @@ class Memory:
 
 
 def _message(page: Page) -> Message:
-    meta = from_json(page.meta) if page.meta else {}
+    meta = read_json(page.meta) if page.meta else {}
     return Message(
         page.role,  # type: ignore[arg-type] # one of the four by construction
         page.text,

@@ -1,9 +1,8 @@
 """The application: which path is served by whom."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +21,7 @@ from cabinos.serve.chat import chat_completions
 from cabinos.serve.completions import completions, embeddings
 from cabinos.serve.errors import ApiError, answer_error
 from cabinos.serve.guard import Guard
-from cabinos.serve.metrics import count_events, get_metrics
+from cabinos.serve.metrics import get_metrics
 from cabinos.serve.models import get_health, get_model, list_models
 from cabinos.serve.responses import create_response
 from cabinos.serve.service import Service
@@ -74,14 +73,13 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        counting = count_events(service.metrics)
+        events = service.kernel.events
+        events.attach(service.metrics)
         try:
             yield
         finally:
             await service.finish()
-            counting.cancel()
-            with suppress(asyncio.CancelledError):
-                await counting
+            events.detach(service.metrics)
 
     app = Starlette(
         routes=ROUTES,

@@ -5,22 +5,23 @@ once; calls of the client's tools are its answer. For "cabin/NAME" it has Cabin'
 works with them until there is an answer.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from cabinos.kernel.events import Event
+from cabinos.kernel.driver import Message
 from cabinos.kernel.kernel import Spawn
 from cabinos.serve.body import Body, read_body, read_json
 from cabinos.serve.chat_messages import WireMessage, kernel_messages
-from cabinos.serve.choices import Choice, merged
+from cabinos.serve.choices import Choice, complete, merged
+from cabinos.serve.encode import Json
 from cabinos.serve.errors import ApiError
+from cabinos.serve.forced import chosen_functions, instruction, schema_of_calls
 from cabinos.serve.service import Chosen, Service, service_of, unless_gone
 from cabinos.serve.sse import DONE, KEEP_ALIVE, EventStream, sse, with_first
 from cabinos.serve.turn import Called, Turn
@@ -28,13 +29,13 @@ from cabinos.serve.wire import (
     Count,
     Format,
     Function,
+    Seed,
     Stop,
     StreamOptions,
     Temperature,
     TopP,
     client_tools,
     schema_of,
-    unsupported,
 )
 
 __all__ = ["IGNORED", "REFUSED", "chat_completions"]
@@ -89,7 +90,7 @@ class ChatRequest(Body):
     max_tokens: Count = None
     max_completion_tokens: Count = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
-    seed: int | None = None
+    seed: Seed = None
     stop: Stop = None
     tools: list[Tool] | None = None
     tool_choice: Any = None
@@ -109,9 +110,10 @@ async def chat_completions(request: Request) -> Response:
         turns = [Turn(service, handle, stays=False) for handle in handles]
         for turn in turns:
             stack.callback(turn.leave)
-        answer = _Answer(chosen.asked, turns, held=spawns[0].schema is not None)
+        forced = bool(_forced(asked))
+        answer = _Answer(chosen.asked, turns, held=spawns[0].schema is not None, forced=forced)
         if not asked.stream:
-            return JSONResponse(await unless_gone(request, answer.whole()))
+            return Json(await unless_gone(request, answer.whole()))
         usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
         chunks = answer.chunks(usage)
         first = await unless_gone(request, anext(chunks))  # an error before it has its own status
@@ -120,7 +122,11 @@ async def chat_completions(request: Request) -> Response:
 
 def _spawn(service: Service, chosen: Chosen, asked: ChatRequest, number: int) -> Spawn:
     """The process of one choice."""
-    tools = _tools(asked)
+    tools = [tool.function for tool in asked.tools or ()] if asked.tool_choice != "none" else []
+    forced = _forced(asked)
+    messages = kernel_messages(asked.messages)
+    if forced:
+        messages.append(Message("system", instruction(forced)))
     if tools and chosen.cabin:
         raise ApiError(
             400,
@@ -131,15 +137,15 @@ def _spawn(service: Service, chosen: Chosen, asked: ChatRequest, number: int) ->
     window = service.kernel.model(chosen.name).window
     wanted = asked.max_completion_tokens or asked.max_tokens
     return Spawn(
-        messages=kernel_messages(asked.messages),
+        messages=messages,
         model=chosen.name,
         system=None if chosen.cabin else "",
         **service.allowed(chosen),
-        client=client_tools([tool.function for tool in tools]),
+        client=() if forced else client_tools(tools),
         hand_back=not chosen.cabin,
         whole=not chosen.cabin,
         interactive=bool(asked.stream),
-        schema=_schema(asked.response_format),
+        schema=schema_of_calls(forced) if forced else _schema(asked.response_format),
         temperature=asked.temperature,
         top_p=asked.top_p,
         seed=None if asked.seed is None else asked.seed + number,
@@ -148,12 +154,9 @@ def _spawn(service: Service, chosen: Chosen, asked: ChatRequest, number: int) ->
     )
 
 
-def _tools(asked: ChatRequest) -> list[Tool]:
-    if asked.tool_choice == "none":
-        return []
-    if asked.tool_choice not in (None, "auto"):
-        raise unsupported("a tool_choice other than 'auto' and 'none'", "tool_choice")
-    return asked.tools or []
+def _forced(asked: ChatRequest) -> list[Function]:
+    """The functions of which one must be called."""
+    return chosen_functions(asked.tool_choice, [tool.function for tool in asked.tools or ()])
 
 
 def _schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
@@ -167,9 +170,9 @@ def _schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
 class _Answer:
     """One completion of one or more choices."""
 
-    def __init__(self, model: str, turns: Sequence[Turn], *, held: bool) -> None:
+    def __init__(self, model: str, turns: Sequence[Turn], *, held: bool, forced: bool) -> None:
         self._turns = turns
-        self._choices = [Choice(turn, held=held) for turn in turns]
+        self._choices = [Choice(turn, held=held, forced=forced) for turn in turns]
         self._shared = {
             "id": f"chatcmpl-{turns[0].pid}",
             "created": int(time.time()),
@@ -178,7 +181,7 @@ class _Answer:
 
     async def whole(self) -> dict[str, Any]:
         """All of it at once."""
-        await asyncio.gather(*(choice.finish() for choice in self._choices))
+        await complete(self._turns, self._choices)
         choices = []
         for index, choice in enumerate(self._choices):
             message: dict[str, Any] = {
@@ -202,16 +205,16 @@ class _Answer:
     async def chunks(self, usage: bool) -> AsyncGenerator[str]:
         """All of it as server-sent events."""
         begun: set[int] = set()
-        async for index, event in merged(self._turns):
-            choice = self._choices[index]
-            text = choice.take(event) if isinstance(event, Event) else ""
-            if text and index not in begun:
-                begun.add(index)
-                yield self._chunk(index, {"role": "assistant", "content": ""}, usage)
-            if text:
-                yield self._chunk(index, {"content": text}, usage)
-            elif event is None and begun:
-                yield KEEP_ALIVE
+        async with aclosing(merged(self._turns)) as events:
+            async for index, event in events:
+                text = self._choices[index].take(event) if event is not None else ""
+                if text and index not in begun:
+                    begun.add(index)
+                    yield self._chunk(index, {"role": "assistant", "content": ""}, usage)
+                if text:
+                    yield self._chunk(index, {"content": text}, usage)
+                elif event is None and begun:
+                    yield KEEP_ALIVE
         for index, choice in enumerate(self._choices):
             rest = choice.held_text()
             if index not in begun:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 
 from cabinos.kernel.events import Event
 from cabinos.serve.errors import ApiError
+from cabinos.serve.forced import call_of
 from cabinos.serve.turn import Called, Turn, said
 
-__all__ = ["Choice", "merged"]
+__all__ = ["Choice", "complete", "merged"]
 
 BETWEEN = "\n\n"  # what a process says before a call of its tools, and what it says after
 
@@ -16,12 +18,13 @@ class Choice:
     """The text and calls of a turn so far.
 
     `held`: a thought may yet be rejected because it does not fit a schema; text is kept back, and
-    only the last thought counts.
+    only the last thought counts. `forced`: that thought is a call, written as JSON.
     """
 
-    def __init__(self, turn: Turn, *, held: bool) -> None:
+    def __init__(self, turn: Turn, *, held: bool, forced: bool = False) -> None:
         self.calls: tuple[Called, ...] = ()
         self._turn = turn
+        self._forced = forced
         self._held = held
         self._cut = False
         self._done: list[str] = []  # texts of complete thoughts
@@ -58,12 +61,6 @@ class Choice:
         """What was kept back."""
         return self.text if self._held else ""
 
-    async def finish(self) -> None:
-        """Follows the turn to its end. Raises ApiError."""
-        async for event in self._turn.events():
-            if event is not None and event.kind != "retry":
-                self.take(event)
-
     def _complete(self, event: Event) -> str:
         """A whole thought; returns what of its text was not shown as it came."""
         thought = said(self._turn.handle, event.data["page"])
@@ -72,10 +69,25 @@ class Choice:
         rest = "" if self._shown else thought.text
         if self._held:
             self._done = []
-        if thought.text:
+        if self._forced:
+            self._force(thought.text)
+        elif thought.text:
             self._done.append(thought.text)
         self._shown = ""
         return between + rest if rest and not self._held else ""
+
+    def _force(self, text: str) -> None:
+        """Takes the call out of an answer; one that does not fit will be followed by another."""
+        with suppress(ValueError, KeyError, TypeError):
+            self.calls = (call_of(self._turn.pid, text),)
+
+
+async def complete(turns: Sequence[Turn], choices: Sequence[Choice]) -> None:
+    """Follows all turns to their end, where nothing is shown before. Raises ApiError."""
+    async with aclosing(merged(turns)) as events:
+        async for index, event in events:
+            if event is not None and event.kind == "thought":
+                choices[index].take(event)
 
 
 async def merged(turns: Sequence[Turn]) -> AsyncGenerator[tuple[int, Event | None]]:

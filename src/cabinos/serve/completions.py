@@ -4,27 +4,26 @@ A completion is a process whose request is a text to go on with; only models tha
 their chat template take it. An embedding is a plain function of a text, and no process.
 """
 
-import asyncio
 import base64
 import struct
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from cabinos.kernel.events import Event
 from cabinos.kernel.kernel import Spawn
 from cabinos.serve.body import Body, read_body, read_json
-from cabinos.serve.choices import Choice, merged
+from cabinos.serve.choices import Choice, complete, merged
+from cabinos.serve.encode import Json
 from cabinos.serve.errors import ApiError
 from cabinos.serve.service import service_of, unless_gone
 from cabinos.serve.sse import DONE, KEEP_ALIVE, EventStream, sse, with_first
 from cabinos.serve.turn import Turn
-from cabinos.serve.wire import Count, Stop, StreamOptions, Temperature, TopP
+from cabinos.serve.wire import Count, Seed, Stop, StreamOptions, Temperature, TopP
 
 __all__ = ["IGNORED", "REFUSED", "completions", "embeddings"]
 
@@ -50,7 +49,7 @@ class CompletionRequest(Body):
     echo: bool | None = None
     max_tokens: Count = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
-    seed: int | None = None
+    seed: Seed = None
     stop: Stop = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -84,7 +83,7 @@ async def completions(request: Request) -> Response:
         echoes = [spawn.request if asked.echo else "" for spawn in spawns]
         answer = _Answer(asked, turns, echoes)
         if not asked.stream:
-            return JSONResponse(await unless_gone(request, answer.whole()))
+            return Json(await unless_gone(request, answer.whole()))
         chunks = answer.chunks()
         first = await unless_gone(request, anext(chunks))
         return EventStream(with_first(first, chunks), stack.pop_all())
@@ -130,7 +129,7 @@ class _Answer:
 
     async def whole(self) -> dict[str, Any]:
         """All of it at once."""
-        await asyncio.gather(*(choice.finish() for choice in self._choices))
+        await complete(self._turns, self._choices)
         choices = [
             _choice(index, echo + choice.text, choice.finish_reason)
             for index, (choice, echo) in enumerate(zip(self._choices, self._echoes, strict=True))
@@ -140,19 +139,17 @@ class _Answer:
     async def chunks(self) -> AsyncGenerator[str]:
         """All of it as server-sent events."""
         waiting = dict(enumerate(self._echoes))
-        async for index, event in merged(self._turns):
-            if event is None:
-                yield KEEP_ALIVE
-            elif text := self._take(index, event):
-                yield self._chunk(_choice(index, waiting.pop(index, "") + text, None))
+        async with aclosing(merged(self._turns)) as events:
+            async for index, event in events:
+                if event is None:
+                    yield KEEP_ALIVE
+                elif text := self._choices[index].take(event):
+                    yield self._chunk(_choice(index, waiting.pop(index, "") + text, None))
         for index, choice in enumerate(self._choices):
             yield self._chunk(_choice(index, waiting.pop(index, ""), choice.finish_reason))
         if self._usage_wanted:
             yield sse({**self._shared, "choices": [], "usage": self._usage()})
         yield DONE
-
-    def _take(self, index: int, event: Event) -> str:
-        return self._choices[index].take(event)
 
     def _chunk(self, choice: dict[str, Any]) -> str:
         chunk: dict[str, Any] = {**self._shared, "choices": [choice]}
@@ -205,7 +202,7 @@ async def embeddings(request: Request) -> Response:
         vectors = await unless_gone(request, _awaited(embed(texts)))
     encode = _base64 if asked.encoding_format == "base64" else list
     read = sum(model.count(text) for text in texts)
-    return JSONResponse(
+    return Json(
         {
             "object": "list",
             "model": asked.model,

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from cabinos.kernel.errors import KernelError
+from cabinos.serve.encode import Json
 from cabinos.store.errors import StoreError
 
 __all__ = ["ApiError", "answer_error", "of_kernel"]
@@ -60,7 +61,7 @@ class ApiError(Exception):
 
     def response(self) -> Response:
         """The whole answer."""
-        return JSONResponse(self.body(), self.status, self.headers)
+        return Json(self.body(), self.status, self.headers)
 
 
 def of_kernel(kind: str, message: str) -> ApiError:

@@ -1,6 +1,5 @@
 """GET /metrics: Prometheus' text format, version 0.0.4."""
 
-import asyncio
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from cabinos.kernel.errors import NoSuchProcess
+from cabinos.kernel.events import Event
 from cabinos.kernel.kernel import Kernel
 
 __all__ = ["Metrics", "get_metrics"]
@@ -32,7 +31,7 @@ class Histogram:
 
 
 class Metrics:
-    """Counts what happens in a kernel and to requests from now on."""
+    """Counts what happens in a kernel and to requests from now on; listens to its events."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -42,15 +41,12 @@ class Metrics:
         self._calls: Counter[Labels] = Counter()
         self._thought_seconds: dict[str, Histogram] = {}
 
-    async def follow(self) -> None:
-        """Counts the kernel's events until it is cancelled."""
-        with self._kernel.events.subscribe() as queue:
-            while True:
-                event = await queue.get()
-                if event.kind == "thought":
-                    self._count_thought(event.pid, event.data)
-                elif event.kind == "result":
-                    self._calls[(("ok", str(event.data["ok"]).lower()),)] += 1
+    def put_nowait(self, event: Event) -> None:
+        """Counts an event."""
+        if event.kind == "thought":
+            self._count_thought(event.pid, event.data)
+        elif event.kind == "result":
+            self._calls[(("ok", str(event.data["ok"]).lower()),)] += 1
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Counts an answered request."""
@@ -58,10 +54,7 @@ class Metrics:
         self._request_seconds.observe(seconds)
 
     def _count_thought(self, pid: int, data: Mapping[str, float]) -> None:
-        try:
-            model = self._kernel.table.get(pid).model
-        except NoSuchProcess:
-            return
+        model = self._kernel.table.get(pid).model
         for kind in ("in", "cached", "out"):
             self._tokens[("kind", kind), ("model", model)] += int(data.get(kind, 0))
         self._thought_seconds.setdefault(model, Histogram()).observe(data.get("ms", 0) / 1000)
@@ -95,11 +88,6 @@ async def get_metrics(request: Request) -> Response:
     metrics: Metrics = request.app.state.service.metrics
     text = "\n".join(metrics.lines()) + "\n"
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
-
-
-def count_events(metrics: Metrics) -> "asyncio.Task[None]":
-    """A task that counts until it is cancelled."""
-    return asyncio.get_running_loop().create_task(metrics.follow())
 
 
 def _header(name: str, kind: str, text: str) -> Iterator[str]:

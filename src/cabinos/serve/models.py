@@ -3,8 +3,9 @@
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from cabinos.serve.encode import Json
 from cabinos.serve.service import CABIN, Service, service_of
 
 __all__ = ["get_health", "get_model", "list_models"]
@@ -14,12 +15,12 @@ async def list_models(request: Request) -> Response:
     """Every model twice: as it is, and with Cabin's tools."""
     service = service_of(request)
     names = [name for plain in service.kernel.models for name in (plain, f"{CABIN}/{plain}")]
-    return JSONResponse({"object": "list", "data": [_described(service, name) for name in names]})
+    return Json({"object": "list", "data": [_described(service, name) for name in names]})
 
 
 async def get_model(request: Request) -> Response:
     """One model."""
-    return JSONResponse(_described(service_of(request), request.path_params["name"]))
+    return Json(_described(service_of(request), request.path_params["name"]))
 
 
 def _described(service: Service, asked: str) -> dict[str, Any]:
@@ -40,4 +41,4 @@ async def get_health(request: Request) -> Response:
     """200 while it can serve; 503 when the store takes nothing any more, or it is shutting down."""
     service = service_of(request)
     service.require_open()
-    return JSONResponse({"status": "ok"})
+    return Json({"status": "ok"})

@@ -8,11 +8,12 @@ from itertools import islice
 from typing import Any, Literal
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from cabinos.kernel.kernel import Kernel, ProcessHandle, Spawn
 from cabinos.kernel.process import Process, State
 from cabinos.serve.body import Body, read_body, read_json
+from cabinos.serve.encode import Json
 from cabinos.serve.errors import ApiError
 from cabinos.serve.service import CABIN, service_of
 from cabinos.serve.sse import EventStream, sse
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 MOST_ENTRIES = 1000  # of the journal in one answer
+MOST = 2**63 - 1  # a number that SQLite can hold
 VERDICTS = {"approve": "approved", "deny": "denied"}
 
 
@@ -54,7 +56,7 @@ async def list_processes(request: Request) -> Response:
     rows = [asdict(row) for row in service_of(request).kernel.ps(exited=every)]
     for row in rows:
         row["account"] = json.loads(row["account"])
-    return JSONResponse({"object": "list", "data": rows})
+    return Json({"object": "list", "data": rows})
 
 
 async def spawn(request: Request) -> Response:
@@ -73,13 +75,13 @@ async def spawn(request: Request) -> Response:
         **service.allowed(replace(chosen, cabin=True)),
     )
     (handle,) = await service.kernel.spawn_many([spawn])
-    return JSONResponse(_described(service.kernel, handle.process), 201)
+    return Json(_described(service.kernel, handle.process), 201)
 
 
 async def get_process(request: Request) -> Response:
     """One process."""
     handle = _handle(request)
-    return JSONResponse(_described(handle.kernel, handle.process))
+    return Json(_described(handle.kernel, handle.process))
 
 
 async def signal(request: Request) -> Response:
@@ -94,7 +96,7 @@ async def signal(request: Request) -> Response:
         await handle.cont()
     else:
         raise ApiError(404, f"there is no signal {verb!r}: there are kill, stop and cont.")
-    return JSONResponse(_described(handle.kernel, handle.process))
+    return Json(_described(handle.kernel, handle.process))
 
 
 async def send(request: Request) -> Response:
@@ -102,7 +104,7 @@ async def send(request: Request) -> Response:
     handle = _handle(request)
     words = read_body(Words, await read_json(request), ignored=frozenset(), refused={})
     await handle.send(words.text)
-    return JSONResponse(_described(handle.kernel, handle.process))
+    return Json(_described(handle.kernel, handle.process))
 
 
 async def get_events(request: Request) -> Response:
@@ -122,15 +124,15 @@ async def get_journal(request: Request) -> Response:
     after = request.query_params.get("after", "0")
     if not after.isdecimal():
         raise ApiError(400, "after must be the number of a row.", param="after")
-    entries = handle.kernel.journal.entries(handle.pid, after=int(after))
+    entries = handle.kernel.journal.entries(handle.pid, after=min(int(after), MOST))
     rows = [asdict(entry) for entry in islice(entries, MOST_ENTRIES)]
-    return JSONResponse({"object": "list", "data": rows, "has_more": len(rows) == MOST_ENTRIES})
+    return Json({"object": "list", "data": rows, "has_more": len(rows) == MOST_ENTRIES})
 
 
 async def list_asks(request: Request) -> Response:
     """The open questions to people."""
     asks = service_of(request).kernel.open_asks()
-    return JSONResponse({"object": "list", "data": [asdict(ask) for ask in asks]})
+    return Json({"object": "list", "data": [asdict(ask) for ask in asks]})
 
 
 async def answer_ask(request: Request) -> Response:
@@ -145,12 +147,12 @@ async def answer_ask(request: Request) -> Response:
     else:
         raise ApiError(404, f"{verdict!r} is none of approve, deny, answer.")
     ask = await kernel.answer(request.path_params["ask"], answer)
-    return JSONResponse({**asdict(ask), "answer": answer})
+    return Json({**asdict(ask), "answer": answer})
 
 
 def _handle(request: Request) -> ProcessHandle:
     """The process of the path. Raises NoSuchProcess."""
-    return service_of(request).kernel.process(request.path_params["pid"])
+    return service_of(request).kernel.process(min(request.path_params["pid"], MOST))
 
 
 def _described(kernel: Kernel, process: Process) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from contextlib import AsyncExitStack
 from typing import Any, Literal
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from cabinos.kernel.kernel import Spawn
 from cabinos.serve.body import Body, read_body, read_json
 from cabinos.serve.conversation import begin, go_on
+from cabinos.serve.encode import Json
 from cabinos.serve.errors import ApiError
 from cabinos.serve.response_items import Input, read_input
 from cabinos.serve.response_stream import ResponseStream
@@ -107,7 +108,7 @@ async def create_response(request: Request) -> Response:
         stream = ResponseStream(begun, _echo(chosen, asked), held=spawn.schema is not None)
         if asked.stream:
             return EventStream(stream.events(), stack.pop_all())
-        return JSONResponse(await unless_gone(request, _whole(stream)))
+        return Json(await unless_gone(request, _whole(stream)))
 
 
 async def _whole(stream: ResponseStream) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Server-sent events."""
 
-import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from cabinos.serve.encode import to_ascii
 from cabinos.serve.errors import ApiError
 
 __all__ = ["DONE", "KEEP_ALIVE", "EventStream", "sse", "with_first"]
@@ -19,7 +19,7 @@ KEEP_ALIVE = ": still here\n\n"  # a comment, which clients skip
 def sse(data: Mapping[str, Any], event: str = "") -> str:
     """One event."""
     name = f"event: {event}\n" if event else ""
-    return f"{name}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"{name}data: {to_ascii(data)}\n\n"
 
 
 class EventStream(StreamingResponse):

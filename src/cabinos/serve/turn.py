@@ -76,7 +76,8 @@ class Turn:
         """
         while not self.ended:
             try:
-                event = await asyncio.wait_for(self._queue.get(), QUIET)
+                async with asyncio.timeout(QUIET):
+                    event = await self._queue.get()
             except TimeoutError:
                 yield None
                 continue

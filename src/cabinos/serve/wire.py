@@ -14,6 +14,7 @@ __all__ = [
     "Count",
     "Format",
     "Function",
+    "Seed",
     "Stop",
     "StreamOptions",
     "Temperature",
@@ -27,6 +28,7 @@ __all__ = [
 Temperature = Annotated[float, Field(ge=0, le=2)] | None
 TopP = Annotated[float, Field(gt=0, le=1)] | None
 Count = Annotated[int, Field(ge=1)] | None
+Seed = Annotated[int, Field(ge=0, lt=2**53)] | None
 Stop = str | Annotated[list[str], Field(max_length=16)] | None
 ANY_OBJECT = {"type": "object"}
 

@@ -3,10 +3,10 @@
 import json
 from typing import Any, TypeVar
 
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, from_json
 from pydantic_core import to_json as _to_bytes
 
-__all__ = ["clean_text", "to_json"]
+__all__ = ["clean_text", "read_json", "to_json"]
 
 T = TypeVar("T")
 
@@ -18,6 +18,14 @@ def to_json(value: Any) -> str:
     except PydanticSerializationError:  # half a surrogate pair, as hostile JSON may contain
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         return clean_text(text)
+
+
+def read_json(text: str) -> Any:
+    """What `to_json` wrote."""
+    try:
+        return from_json(text)
+    except ValueError:  # half a surrogate pair, which only the slower parser takes
+        return json.loads(text)
 
 
 def clean_text(value: T) -> T:
