@@ -172,6 +172,7 @@ def fork(m: "Machine", original: Process, *, stay: bool = False) -> Process:
     child = _copy(m, original, PageTable(original.pages.to_bytes()), _forked_calls(m, original))
     if original.state == State.EXITED:  # it goes on when it is spoken to
         _listen(child)
+        _answer_calls(m, child)
     if stay and child.image == "chat":
         child.image_state["stay"] = True
     return child
@@ -199,6 +200,18 @@ def fork_at(m: "Machine", original: Process, length: int) -> Process:
         records = {call: {"n": name, "a": a, "client": True} for call, name, a, _ in calls}
         child.pending = {"calls": records, "paged": True}
     return child
+
+
+def _answer_calls(m: "Machine", child: Process) -> None:
+    """Results for calls that were cut off: many servers refuse a conversation without them."""
+    calls: list[list[Any]] = []
+    for last, stub, _ in list(child.pages)[-1:]:
+        page = m.pages.get(last)
+        calls = json.loads(page.meta).get("calls", []) if page.meta and not stub else []
+    for call, name, *_ in calls:
+        text, meta = "It was cut off.", {"call": call, "name": name}
+        page = m.pages.put("tool", text, tokens=m.count(child, text), meta=meta)
+        m.memory.append(child, page, m.model(child.model), m.room(child), share=len(calls))
 
 
 def _listen(child: Process) -> None:

@@ -24,6 +24,7 @@ from cabinos.kernel.images.chat import Chat
 from cabinos.kernel.machine import Machine
 from cabinos.kernel.process import Process, State
 from cabinos.kernel.scheduler import QUANTUM
+from cabinos.kernel.syscall import SYSCALLS
 from cabinos.kernel.table import Summary
 from cabinos.store.database import Store
 from cabinos.store.encode import to_json
@@ -160,6 +161,8 @@ class Kernel(Machine):
                 if isinstance(tool, Tool) and self.tools.get(tool.name) is not tool:
                     self.add_tool(tool)
             names = frozenset(t if isinstance(t, str) else t.name for t in spawn.tools)
+            if unknown := names - self.tools.keys() - SYSCALLS.keys():
+                raise InvalidArguments(f"there is no tool {min(unknown)!r}.")
         return Capabilities(
             names, tuple(spawn.files), tuple(spawn.web), spawn.shell, tuple(spawn.client)
         )
@@ -340,9 +343,19 @@ def _plain(inputs: Mapping[str, Any] | None) -> Any:
 
 
 def json_schema(schema: Schema) -> Mapping[str, Any] | None:
-    """A JSON schema as it is, or that of a type."""
-    if schema is None or isinstance(schema, Mapping):
-        return schema
-    from pydantic import TypeAdapter
+    """A JSON schema as it is, or that of a type. Raises InvalidArguments if it is none."""
+    if schema is None:
+        return None
+    if not isinstance(schema, Mapping):
+        from pydantic import TypeAdapter
 
-    return TypeAdapter(schema).json_schema()
+        return TypeAdapter(schema).json_schema()
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    kind = validator_for(schema)
+    try:
+        kind.check_schema(schema, format_checker=kind.FORMAT_CHECKER)
+    except SchemaError as error:
+        raise InvalidArguments(f"the schema is not valid: {error.message}") from None
+    return schema

@@ -408,9 +408,10 @@ class Machine:
         """A person's answer, staged. Raises KernelError if there is no such open question."""
         ask = self.asks.answer(ask_id, answer)
         process = self.table.get(ask.pid)
-        record = process.pending.get("calls", {}).get(ask.call)
-        if record is not None:
-            record.get("inner", record)["answer"] = answer
+        record = process.pending.get("calls", {}).get(ask.call, {})
+        record = record.get("inner", record)
+        if ask_id in (record.get("ask"), record.get("doubt")):  # and no other call of that id
+            record["answer"] = answer
         self.journal.append(ask.pid, "answer", ask=ask_id, answer=answer)
         self.store.save(process)
         self.wake(ask.pid)

@@ -42,12 +42,14 @@ async def settle(m: "Machine", process: Process) -> Mapping[str, Result] | None:
     for _, record in todo:
         if record["s"] != "done":
             return None
-    if process.pending["paged"] and not process.pending.get("mapped"):
-        process.pending["mapped"] = True
+    mapped = process.pending.get("mapped", 0)
+    if process.pending["paged"] and mapped < len(records):
         model, room = m.model(process.model), m.room(process)
-        for record in records.values():
+        for record in list(records.values())[mapped:]:
             page = m.pages.get(record["r"]["page"])
             m.memory.append(process, page, model, room, share=len(records))
+            mapped += 1  # those that have no room yet follow when it was made
+            process.pending["mapped"] = mapped
     return {
         call: Result(
             values[call] if call in values else value_of(m.pages, record["n"], record["r"]),
@@ -143,9 +145,11 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
         line = kept if call == "0" else {"call": call, **kept}
         spent = {name: number for name, number in cost.items() if number}
         m.journal.append(process.pid, name, **line, **spent)
+    asked = record.get("inner", record)
+    m.asks.close(asked.get("ask"), asked.get("doubt"))  # settled otherwise, they are moot
     record["s"], record["r"] = "done", kept
     m.store.save(process)
-    tool = m.tools.get(record.get("inner", record)["n"])
+    tool = m.tools.get(asked["n"])
     if tool is not None and tool.effect in ("keyed", "raw"):
         calls.fault("before result")
         m.store.kick()

@@ -15,6 +15,7 @@ from cabinos.kernel.image import Call, Exit, Result, Step, Syscall
 __all__ = ["Chat"]
 
 MAX_STEPS = 50  # thoughts in one turn, unless asked for otherwise
+CLIP = 500  # characters of what is wrong with an answer
 MAX_RETRIES = 3  # of a structured answer that does not fit
 DEFAULTS: dict[str, Any] = {
     "schema": None,
@@ -134,19 +135,18 @@ def _after_thought(state: dict[str, Any], result: Result) -> Step:
 
 def _misfit(text: str, schema: Mapping[str, Any]) -> tuple[str, Any]:
     """(what is wrong or "", the value) of a structured answer."""
-    from jsonschema import SchemaError
     from jsonschema.validators import validator_for
 
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"it is not JSON ({error}).", None
     try:
         validator = validator_for(schema)(schema)
         errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.path)))
-    except SchemaError as error:
-        return f"the schema itself is not valid ({error.message}).", None
+    except Exception as error:  # noqa: BLE001 - a reference into nowhere, a pattern that is none
+        return f"the schema itself is not valid ({error}).", None
     if not errors:
         return "", value
     where = "/".join(str(part) for part in errors[0].path) or "the answer"
-    return f"{where}: {errors[0].message}.", None
+    return f"{where}: {errors[0].message[:CLIP]}.", None
