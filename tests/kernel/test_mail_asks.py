@@ -137,7 +137,7 @@ def test_questions_of_who_is_gone_are_withdrawn(tmp_path: Path) -> None:
 
 
 def test_an_old_question_cannot_answer_a_new_call(tmp_path: Path) -> None:
-    """A program's calls all have the id "0": a question that outlived its call is not the next's."""
+    """A program's calls all have the id "0": an old question is not the next's."""
 
     async def main() -> None:
         world = World()

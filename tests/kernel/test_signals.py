@@ -196,7 +196,7 @@ async def finish(s: Scene, handle: ProcessHandle) -> str:
     s.world.gate.set()
     while handle.state != State.EXITED:
         if handle.state == State.STOPPED:
-            if (handle.process.waiting or "").endswith("a broken model"):
+            if "a broken model" in (handle.process.waiting or ""):
                 await handle.kill()
                 break
             await handle.cont()
