@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from cabinos.kernel.errors import KernelError
 from cabinos.store.database import Store
+from cabinos.store.errors import StoreCorrupt
 
 __all__ = ["ANSWERS", "Ask", "Asks"]
 
@@ -48,7 +49,12 @@ class Asks:
         self._open: dict[int, Ask] = {}
         for row in store.rows(f"SELECT {COLUMNS} FROM ask WHERE answered IS NULL ORDER BY id"):
             number, pid, call, kind, question, detail, asked = row
-            ask = Ask(number, pid, call, kind, question, json.loads(detail), asked)
+            try:
+                ask = Ask(number, pid, call, kind, question, json.loads(detail), asked)
+            except ValueError as error:
+                raise StoreCorrupt(
+                    f"{store.path}: question {number} is damaged: {error}."
+                ) from error
             self._open[ask.id] = ask
 
     def add(

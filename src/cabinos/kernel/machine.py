@@ -53,9 +53,15 @@ log = logging.getLogger("cabinos.kernel")
 class Machine:
     """What `Kernel` is made of, without its public face. Belongs to one event loop."""
 
-    def __init__(self, store: Store, drivers: Sequence[Driver], policy: str, quantum: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        drivers: Sequence[Driver],
+        policy: str,
+        quantum: int,
+        brain: str = "",
+    ) -> None:
         self.store = store
-        store.on_failure = self._lost
         self.pages = Pages(store)
         self.journal = Journal(store)
         self.events = Events()
@@ -67,6 +73,7 @@ class Machine:
         self.tools: dict[str, Tool] = {}
         self.models: dict[str, Model] = {}
         self.queues: dict[str, ModelQueue] = {}
+        self.brain = brain  # of processes that name no model; "": the first there is
         self.images: dict[str, Image] = {name: make() for name, make in IMAGES.items()}
         self._policy, self._quantum = POLICIES[policy], quantum
         self._syscall_tools = model_tools()
@@ -87,6 +94,7 @@ class Machine:
                 self.add_tool(tool)
             for model in driver.models:
                 self.add_model(model)
+        store.on_failure = self._lost
 
     # ---- devices ---------------------------------------------------------------------------------
 
@@ -534,12 +542,12 @@ class Machine:
             if self.store.failure is None:
                 await self.store.commit()
         finally:
-            for driver in self.drivers:
-                if driver.close is not None:
-                    await driver.close()
-            for image in self.images.values():
-                if close := getattr(image, "close", None):
-                    await close()
+            for device in (*self.drivers, *self.images.values()):
+                try:
+                    if close := getattr(device, "close", None):
+                        await close()
+                except Exception:
+                    log.exception("%s cannot be closed", device)
             await self.store.close()
             if self._tracing is not None:
                 self._tracing.close()

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 from cabinos.kernel.errors import NoSuchProcess
 from cabinos.kernel.process import COLUMNS, Process, State
 from cabinos.store.database import Store
+from cabinos.store.errors import StoreCorrupt
 
 __all__ = ["ProcessTable", "Summary"]
 
@@ -66,7 +67,12 @@ class ProcessTable:
         return self._load(found[0])
 
     def _load(self, row: tuple[Any, ...]) -> Process:
-        process = Process.from_row(row)
+        try:
+            process = Process.from_row(row)
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreCorrupt(
+                f"{self._store.path}: the row of process {row[0]} is damaged: {error!r}."
+            ) from error
         if process.parent is not None:
             process.above = self.get(process.parent)
         self._loaded[process.pid] = process

@@ -59,7 +59,12 @@ class Journal:
                 query + "ORDER BY seq LIMIT :limit", {"after": after, "pid": pid, "limit": BATCH}
             )
             for seq, moment, owner, kind, body in rows:
-                yield Entry(seq, moment, owner, kind, json.loads(body))
+                try:
+                    yield Entry(seq, moment, owner, kind, json.loads(body))
+                except ValueError as error:
+                    raise StoreCorrupt(
+                        f"{self._store.path}: row {seq} of the journal is damaged: {error}."
+                    ) from error
             if len(rows) < BATCH:
                 return
             after = rows[-1][0]

@@ -94,7 +94,7 @@ CREATE TABLE journal (
 
 -- Orders for the running kernel from other programs: `cabin kill 7` while `cabin chat` runs.
 CREATE TABLE control (
-    id   INTEGER PRIMARY KEY,
+    id   INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: by it an outcome is found
     verb TEXT NOT NULL,
     body TEXT NOT NULL                  -- JSON
 ) STRICT;
