@@ -9,8 +9,10 @@ tokens that are in the model at once (Sheng et al. 2024, arXiv:2401.00588, theor
 measured at the model, as w_in · prompt + w_out · answer, token by token.
 
 Wait: 10 processes decode answers of 1,024 tokens; somebody interactive asks at random moments. The
-wait is from standing in the queue to the slot, in quanta as long as the model really took for them.
-First come, first served ("fifo") is shown beside it.
+wait is from standing in the queue to the slot, in quanta: of the tokens that others decoded
+meanwhile, and by the clock, where a quantum is as long as the model really took for it. Whatever
+else keeps the machine busy makes the latter longer. First come, first served ("fifo") is shown
+beside it.
 """
 
 import argparse
@@ -123,9 +125,14 @@ async def gap(
     return widest_gap(service), bound, heavy / sum(tokens for _, tokens in service)
 
 
-async def waits(folder: Path, policy: Policy, asks: int) -> list[float]:
-    """Quanta that an interactive process waits for its slot, of each question it is asked."""
-    chance, found = random.Random(1), []
+async def waits(folder: Path, policy: Policy, asks: int) -> tuple[list[float], list[float]]:
+    """Quanta that an interactive process waits for its slot each time it is asked something.
+
+    By the tokens others decoded meanwhile, and by the clock.
+    """
+    chance = random.Random(1)
+    tokens: list[float] = []
+    seconds: list[float] = []
     model = Decoder(1, {"batch": 1024, "person": 32})
     async with Kernel.open(
         folder / "state.db",
@@ -139,23 +146,24 @@ async def waits(folder: Path, policy: Policy, asks: int) -> list[float]:
         real = queue.acquire
 
         async def acquire(process: Any) -> Any:
-            start = time.perf_counter()
+            start, decoded = time.perf_counter(), model.decoded
             lease = await real(process)
             if process.interactive:
-                found.append(time.perf_counter() - start)
+                tokens.append((model.decoded - decoded) / QUANTUM)
+                seconds.append(time.perf_counter() - start)
             return lease
 
         queue.acquire = acquire  # type: ignore[method-assign]
         await kernel.spawn_many([Spawn(request=f"batch {n}") for n in range(10)])
         person = await kernel.spawn("person asks", interactive=True, stay=True)
-        while len(found) < asks:
-            done = len(found)
+        while len(tokens) < asks:
+            done = len(tokens)
             await asyncio.sleep(chance.uniform(0.5, 2.5) * QUANTUM * TOKEN)
             if done and person.state != "blocked":
                 continue
             await person.send("person asks more")
     quantum = QUANTUM * model.busy / model.decoded
-    return [seconds / quantum for seconds in found]
+    return tokens, [taken / quantum for taken in seconds]
 
 
 def gap_rows(options: argparse.Namespace) -> list[measure.Row]:
@@ -182,13 +190,15 @@ def wait_rows(options: argparse.Namespace) -> list[measure.Row]:
     cases: list[tuple[Policy, int]] = [("fair", 40 if options.quick else 200), ("fifo", 5)]
     for policy, asks in cases:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            found = sorted(asyncio.run(waits(Path(folder), policy, asks)))
-        p95 = found[int(0.95 * (len(found) - 1))]
-        row: measure.Row = {"what": f"interactive p95 wait, quanta, {policy}", "median": p95}
-        row |= {"lowest": found[0], "highest": found[-1], "n": len(found)}
-        if policy == "fair":
-            row |= {"goal": 1.0, "ok": p95 <= 1.0}
-        rows.append(row)
+            tokens, seconds = asyncio.run(waits(Path(folder), policy, asks))
+        for unit, found in (("tokens", sorted(tokens)), ("the clock", sorted(seconds))):
+            p95 = found[int(0.95 * (len(found) - 1))]
+            what = f"interactive p95 wait by {unit}, quanta, {policy}"
+            row: measure.Row = {"what": what, "median": p95}
+            row |= {"lowest": found[0], "highest": found[-1], "n": len(found)}
+            if policy == "fair" and unit == "tokens":
+                row |= {"goal": 1.0, "ok": p95 <= 1.0}
+            rows.append(row)
     return rows
 
 
