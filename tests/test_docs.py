@@ -46,8 +46,13 @@ def folder(oz_model: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("code", SNIPPETS)
 def test_python_runs(code: str, folder: Path) -> None:
+    home = {"CABIN_HOME": f"{folder}/home", "CABIN_MODEL": f"{folder}/model.gguf"}
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=os.environ | home,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stderr
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cabinos.cli.config import choose_brain, read_config
-from cabinos.cli.errors import Failure
+from cabinos.drivers.model.brain import choose_brain
+from cabinos.kernel.errors import KernelError
+from cabinos.kernel.plugins import read_config
 from tests.cli.support import Cabin
 from tests.engine.fixtures import tiny_gguf
 
@@ -24,10 +25,10 @@ from tests.engine.fixtures import tiny_gguf
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: bytes, told: str) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(text)
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(KernelError) as caught:
         read_config(path)
-    assert str(path) in caught.value.message
-    assert told in caught.value.message
+    assert str(path) in str(caught.value)
+    assert told in str(caught.value)
 
 
 def test_no_file_is_an_empty_configuration(tmp_path: Path) -> None:
@@ -91,5 +92,5 @@ def test_in_this_order(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_path_that_leads_nowhere_is_named(models: Path) -> None:
-    with pytest.raises(Failure, match="no such model file"):
+    with pytest.raises(KernelError, match="no such model file"):
         choose_brain({}, "nowhere/x.gguf")

@@ -58,8 +58,8 @@ def test_a_lineage_never_overshoots(
     """Whatever is reserved and spent below it, no account passes a limit; all are exact."""
     accounts = [(pid, Account(tokens, None, micros)) for pid, (tokens, micros) in enumerate(limits)]
     tokens_spent = micros_spent = 0
-    for asked, least, micros, crash in thoughts:
-        least = min(asked, least)
+    for asked, wanted, micros, crash in thoughts:
+        least = min(asked, wanted)
         before = [(a.tokens, a.micros) for _, a in accounts]
         try:
             granted = budget.affordable(accounts, asked, least)
@@ -178,7 +178,10 @@ def test_money_is_booked_as_the_model_asks(tmp_path: Path) -> None:
 def test_a_child_that_has_no_budget_left_fails_and_its_parent_hears(tmp_path: Path) -> None:
     async def main() -> None:
         async with open_kernel(tmp_path, ScriptedModel("x")) as k:
-            source = "p = spawn('a')\ntry:\n    wait(p['pid'])\nexcept RuntimeError as e:\n    said = str(e)\nsaid"
+            source = (
+                "p = spawn('a')\ntry:\n    wait(p['pid'])\n"
+                "except RuntimeError as e:\n    said = str(e)\nsaid"
+            )
             p = await k.spawn(code=source, budget=Budget(tokens=10))
             assert "tokens left" in str(await p.result())
 

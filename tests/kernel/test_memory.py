@@ -14,7 +14,7 @@ from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.driver import Message, ThinkRequest, Thought, ToolCall, tool
 from cabinos.kernel.errors import ContextOverflow, KernelError, ToolError
 from cabinos.kernel.events import Events
-from cabinos.kernel.memory import OVERHEAD, Memory, thought_meta
+from cabinos.kernel.memory import Memory, thought_meta
 from cabinos.kernel.process import PageTable, Process, State
 from cabinos.store.database import Store
 from cabinos.store.pages import Page, Pages

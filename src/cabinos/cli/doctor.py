@@ -78,18 +78,19 @@ def _engine() -> Iterator[Finding]:
 
 
 def _config() -> Iterator[Finding]:
-    from cabinos.cli.config import local_brains, read_config
-    from cabinos.kernel.plugins import load_drivers
+    from cabinos.drivers.model.brain import local_brains
+    from cabinos.kernel.plugins import load_drivers, read_config
     from cabinos.store.home import config_path
 
     path = config_path()
-    drivers = load_drivers(read_config(path))
+    config = read_config(path)
+    drivers = load_drivers(config)
     state = f"{path}" if path.exists() else f"none ({path} would be read)"
     yield Finding("config", "ok", state)
     tools = sum(len(driver.tools) for driver in drivers)
     names = ", ".join(driver.name for driver in drivers)
     yield Finding("devices", "ok", f"{len(drivers)} with {tools} tools: {names}")
-    if models := [model.name for driver in drivers for model in driver.models]:
+    if models := config.get("model"):
         yield Finding("brains", "ok", f"configured: {', '.join(models)}")
     elif local := local_brains():
         yield Finding("brains", "ok", f"local: {', '.join(map(str, local))}")

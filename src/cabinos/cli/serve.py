@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cabinos.cli.config import choose_brain, read_config
 from cabinos.cli.errors import Failure
 from cabinos.cli.options import capabilities, grant_options
 from cabinos.cli.terminal import note
@@ -69,6 +68,8 @@ def serve_command(
         if missing not in ("starlette", "uvicorn"):
             raise
         raise Failure(f"{missing} is not installed: pip install 'cabinos[serve]'") from None
+    from cabinos.drivers.model.brain import choose_brain
+    from cabinos.kernel.plugins import read_config
     from cabinos.store.home import config_path
 
     token = _token(host, token_file)

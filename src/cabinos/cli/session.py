@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from cabinos.cli.config import NO_BRAIN, choose_brain, read_config
 from cabinos.cli.errors import Failure
 from cabinos.cli.terminal import note
 
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Feed", "Session", "open_session"]
 
+NO_BRAIN = (
+    "there is no model to think with. Put a chat model (a GGUF file) into {folder}, or point "
+    "CABIN_MODEL at one; or name a server's model in {config}: see `cabin doctor`."
+)
 T = TypeVar("T")
 Feed = queue.SimpleQueue["Event | BaseException"]  # what a process and its descendants do
 
@@ -308,9 +311,11 @@ def open_session(
 ) -> Session:
     """A session with everything that is installed and configured; enter it to start.
 
-    `model`: the brain of new processes; the rest as in `Session`. Raises Failure for a wrong
+    `model`: the brain of new processes; the rest as in `Session`. Raises KernelError for a wrong
     configuration.
     """
+    from cabinos.drivers.model.brain import choose_brain
+    from cabinos.kernel.plugins import read_config
     from cabinos.store.home import config_path
 
     config, name = choose_brain(read_config(config_path()), model)

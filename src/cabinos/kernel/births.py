@@ -53,7 +53,7 @@ def make_process(
     """
     if not -20 <= nice <= 19:
         raise InvalidArguments(f"nice must be from -20 to 19, not {nice}.")
-    name = model or (parent.model if parent else next(iter(m.models), ""))
+    name = model or (parent.model if parent else m.brain or next(iter(m.models), ""))
     if image == "chat":
         m.model(name)  # raises if it is not there
         state = Chat.start(**dict(options or {}))

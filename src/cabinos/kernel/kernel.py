@@ -25,7 +25,7 @@ from cabinos.kernel.process import Process, State
 from cabinos.kernel.scheduler import QUANTUM
 from cabinos.kernel.table import Summary
 from cabinos.store.database import Store
-from cabinos.store.home import store_path
+from cabinos.store.home import config_path, store_path
 from cabinos.store.journal import Entry
 
 __all__ = ["Kernel", "ProcessHandle", "Spawn"]
@@ -99,16 +99,21 @@ class Kernel(Machine):
     ) -> Self:
         """A kernel on the store at `path` (default: the user's own); enter it to start.
 
-        `drivers` None: all that are installed, with their sections of `config`. `tools` and
-        `models` come on top. Raises StoreError and its kin if the store cannot be used.
+        `drivers` None: all that are installed, with their sections of `config`; and that is None
+        for what the user's config.toml says. `tools` and `models` come on top. Raises KernelError
+        for a wrong configuration, StoreError and its kin if the store cannot be used.
         """
+        default = ""
         if drivers is None:
-            from cabinos.kernel.plugins import load_drivers
+            from cabinos.kernel.plugins import load_drivers, read_config
 
-            drivers = load_drivers(config or {})
+            config = read_config(config_path()) if config is None else config
+            default = config.get("cabin", {}).get("model", "")
+            drivers = load_drivers(config)
         store = Store.open(Path(path) if path else store_path(), synchronous=synchronous)
         try:
-            return cls(store, [*drivers, Driver("own", tools, models)], policy, quantum)
+            own = Driver("own", tools, models)
+            return cls(store, [*drivers, own], policy, quantum, default)
         except BaseException:
             store.abandon()
             raise

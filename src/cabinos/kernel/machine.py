@@ -53,7 +53,14 @@ log = logging.getLogger("cabinos.kernel")
 class Machine:
     """What `Kernel` is made of, without its public face. Belongs to one event loop."""
 
-    def __init__(self, store: Store, drivers: Sequence[Driver], policy: str, quantum: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        drivers: Sequence[Driver],
+        policy: str,
+        quantum: int,
+        brain: str = "",
+    ) -> None:
         self.store = store
         store.on_failure = self._lost
         self.pages = Pages(store)
@@ -67,6 +74,7 @@ class Machine:
         self.tools: dict[str, Tool] = {}
         self.models: dict[str, Model] = {}
         self.queues: dict[str, ModelQueue] = {}
+        self.brain = brain  # of processes that name no model; "": the first there is
         self.images: dict[str, Image] = {name: make() for name, make in IMAGES.items()}
         self._policy, self._quantum = POLICIES[policy], quantum
         self._syscall_tools = model_tools()

@@ -26,10 +26,17 @@ def open_models(config: "Mapping[str, Any]") -> "list[Model]":
 
 
 def driver(config: "Mapping[str, Any]") -> "Driver":
-    """The device `model`: the models of a configuration table, see `open_models`."""
+    """The device `model`: the models of a configuration table, the brain first.
+
+    See `open_models` for the table, and `brain.choose_brain` for what is the brain: without a
+    table, a chat model in the models' folder is.
+    """
+    from cabinos.drivers.model.brain import choose_brain
     from cabinos.kernel.driver import Driver
 
-    models = open_models(config)
+    chosen, brain = choose_brain({"model": config}, None)
+    models = open_models(chosen["model"])
+    models.sort(key=lambda model: model.name != brain)
 
     async def close() -> None:
         await asyncio.gather(*(model.close() for model in models))  # type: ignore[attr-defined]
