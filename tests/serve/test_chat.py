@@ -325,7 +325,7 @@ def test_a_conversation_longer_than_the_window_is_an_error_not_an_excerpt(tmp_pa
     [
         (ContextOverflow("too long after all"), 400, "context_length_exceeded"),
         (ModelError("its server is gone"), 502, "model_error"),
-        (RuntimeError("a bug"), 500, "fault"),
+        (RuntimeError("a bug"), 502, "model_error"),
     ],
 )
 def test_errors_of_models_keep_their_status(

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from openai import APIConnectionError, DefaultHttpxClient, OpenAI
 
+from cabinos.cli.main import main
 from tests.fixtures.stub_server import Reply, StubServer
 
 CONFIG = """
@@ -67,14 +69,10 @@ def command(home: Path, *options: str, token: str = "") -> Iterator[Command]:
 
 def refused(home: Path, *options: str, token: str = "") -> str:
     """The one line that says why it does not begin."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "cabinos", "serve", *options],
-        env=environment(home, token),
-        capture_output=True,
-        text=True,
-        timeout=60,
+    ran = CliRunner().invoke(
+        main, ["serve", *options], env={"CABIN_HOME": str(home), "CABIN_TOKEN": token}
     )
-    assert (ran.returncode, ran.stdout) == (1, "")
+    assert (ran.exit_code, ran.stdout) == (1, "")
     (line,) = ran.stderr.splitlines()
     return line
 

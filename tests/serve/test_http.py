@@ -5,6 +5,7 @@ import json
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -238,18 +239,22 @@ def test_a_client_that_goes_away_stops_its_process(tmp_path: Path, stream: bool)
         server.until(lambda: queue.running == 0 and bool(server.kernel.ps()))
         server.until(lambda: server.kernel.ps()[0].state == "stopped")
         assert server.kernel.ps()[0].waiting == "its client went away"
-        assert not server.service.turns
         assert not +server.service._answering
 
 
 def test_whoever_waits_is_told_when_the_server_ends(tmp_path: Path) -> None:
-    with served(tmp_path, HangingModel()) as server:
+    with served(tmp_path, HangingModel()) as server, ExitStack() as stack:
         client = server.client()
         stream = client.chat.completions.create(**HELLO, stream=True)
+        server.until(lambda: bool(server.kernel.ps()))
+        watched = stack.enter_context(httpx2.Client(trust_env=False, timeout=20))
+        events = watched.stream("GET", f"{server.url}/v1/processes/1/events")
+        lines = stack.enter_context(events).iter_lines()
         assert next(stream).choices[0].delta.content == ""
         server._loop.call_soon_threadsafe(server._task.cancel)
         with pytest.raises(Exception, match="shutting down"):
             list(stream)
+        assert "closing" in list(lines)[-2]
     with served(tmp_path, ScriptedModel("I was interrupted.")) as server:
         server.until(lambda: not server.kernel.ps())  # it went on
         assert server.kernel.answer_of(server.kernel.table.get(1)) == ("I was interrupted.", True)

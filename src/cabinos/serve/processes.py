@@ -15,7 +15,7 @@ from cabinos.kernel.process import Process, State
 from cabinos.serve.body import Body, read_body, read_json
 from cabinos.serve.encode import Json
 from cabinos.serve.errors import ApiError
-from cabinos.serve.service import CABIN, service_of
+from cabinos.serve.service import CABIN, CLOSING, service_of
 from cabinos.serve.sse import EventStream, sse
 
 __all__ = [
@@ -114,6 +114,8 @@ async def get_events(request: Request) -> Response:
     async def events() -> AsyncGenerator[str]:
         async for event in handle.events():
             yield sse({"pid": event.pid, "kind": event.kind, **event.data}, event.kind)
+            if event.data.get("state") == CLOSING:
+                return
 
     return EventStream(events(), AsyncExitStack())
 

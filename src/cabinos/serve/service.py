@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from starlette.requests import Request
@@ -16,11 +16,9 @@ from cabinos.kernel.kernel import Kernel
 from cabinos.serve.errors import ApiError
 from cabinos.serve.metrics import Metrics
 
-if TYPE_CHECKING:
-    from cabinos.serve.turn import Turn
+__all__ = ["CABIN", "CLOSING", "Chosen", "Service", "service_of", "unless_gone"]
 
-__all__ = ["CABIN", "Chosen", "Service", "service_of", "unless_gone"]
-
+CLOSING = "closing"  # the state that listeners are told of when the server ends
 CABIN = "cabin"  # "cabin/NAME": the model NAME with Cabin's own tools; "cabin": the default one
 WAITING = 256  # answers of one model that may wait for a turn, beyond those it can serve at once
 
@@ -47,7 +45,6 @@ class Service:
         self.metrics = Metrics(kernel)
         self.started = time.time()
         self.closing = False
-        self.turns: set[Turn] = set()
         self._waiting = waiting
         self._answering: Counter[str] = Counter()  # by model
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
@@ -117,8 +114,7 @@ class Service:
     def close(self) -> None:
         """Tells everybody who waits for an answer that there will be none. Processes live on."""
         self.closing = True
-        for turn in self.turns:
-            turn.interrupt()
+        self.kernel.events.tell_all("state", state=CLOSING, why="the server is shutting down")
 
     async def finish(self) -> None:
         """Waits for what is done in the background."""

@@ -16,7 +16,7 @@ from cabinos.kernel.events import Event
 from cabinos.kernel.kernel import ProcessHandle
 from cabinos.kernel.process import Process, State
 from cabinos.serve.errors import NEVER_AGAIN, ApiError, of_kernel
-from cabinos.serve.service import Service, closing
+from cabinos.serve.service import CLOSING, Service, closing
 from cabinos.store.errors import StoreError
 
 __all__ = ["Called", "Said", "Turn", "Usage", "said"]
@@ -67,7 +67,6 @@ class Turn:
         self._stays = stays
         self._subscription = handle.kernel.events.subscribe(handle.pid)
         self._queue = self._subscription.__enter__()
-        service.turns.add(self)
 
     async def events(self) -> AsyncGenerator[Event | None]:
         """What happens, until it has ended; None when nothing has happened for a while.
@@ -92,16 +91,11 @@ class Turn:
 
     def leave(self) -> None:
         """Stops listening; if there is no answer yet, nobody wants it any more."""
-        self._service.turns.discard(self)
         self._subscription.__exit__()
         process = self.handle.process
         gone = process.state == State.EXITED
         if not self._service.closing and not gone and (not self.ended or not self._stays):
             self._service.later(self._abandon())
-
-    def interrupt(self) -> None:
-        """Ends it because the server ends; the process goes on when there is a kernel again."""
-        self._queue.put_nowait(Event(self.pid, "state", {"state": "closing", "why": ""}))
 
     async def _abandon(self) -> None:
         kernel = self.handle.kernel
@@ -121,7 +115,7 @@ class Turn:
                 raise self._ended_by_person("was killed")
         elif event.kind == "state":
             state, why = event.data["state"], event.data["why"]
-            if state == "closing":
+            if state == CLOSING:  # the process goes on when there is a kernel again
                 raise closing()
             if state in ("stopped", "lost"):
                 self.ended = True
