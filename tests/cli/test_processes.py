@@ -219,7 +219,7 @@ def test_a_kernel_that_does_not_listen_is_reported(
     cabin.wait_for("ready")
     up.send_signal(signal.SIGSTOP)
     try:
-        result = cabin("kill", "1", CABIN_PATIENCE="1")
+        result = cabin("kill", "1")
         assert result.returncode == 1
         assert f"process {up.pid}" in result.stderr
         assert "withdrawn" in result.stderr

@@ -55,13 +55,19 @@ class Follower:
 
     def run(self) -> Ending:
         """Follows to the end, or to the end of a turn."""
+        ending: Ending | None = None
         while True:
+            # A state is the end only if nothing came after it: a message may be on its way.
+            if ending is not None and self.session.at_end(self.pid, self.feed):
+                return ending
             event = self.feed.get()
             if isinstance(event, BaseException):
                 raise event
-            ending = self._see(event)
-            if ending is not None:
-                return ending
+            found = self._see(event)
+            if found is not None and found.why == "exit":
+                return found
+            if found is not None or event.pid == self.pid:
+                ending = found
 
     def _see(self, event: "Event") -> Ending | None:
         own, data = event.pid == self.pid, event.data
@@ -112,10 +118,8 @@ class Follower:
         if state == "stopped":
             return Ending("stopped", why, error=error)
         if why == "a message":
-            if self._said:
-                self.page.rest()
-            said, self._said = self._said, ""
-            return Ending("message", said)
+            self.page.rest()
+            return Ending("message", self._said)
         return self._nobody_there()
 
     def _exit(self, data: Mapping[str, Any]) -> Ending:

@@ -244,6 +244,8 @@ class Session:
             with stack:
                 while True:
                     event = await events.get()
+                    if not event.pid:  # the kernel itself has ended
+                        return
                     if root is None or table.get(event.pid).root == root:
                         feed.put(event)
 
@@ -292,6 +294,17 @@ class Session:
             state = {"state": process.state.value, "why": process.waiting}
             events.append(Event(pid, "state", state))
         return events
+
+    def at_end(self, pid: int, feed: Feed) -> bool:
+        """Whether a process rests and all that it did before is in the feed, and read."""
+
+        async def look() -> bool:
+            resting = self.kernel.table.get(pid).state != "ready"
+            for _ in range(3):  # whoever fills the feed has its turn
+                await asyncio.sleep(0)
+            return resting and feed.empty()
+
+        return self.do(look())
 
     def waits_for_person(self, pid: int) -> bool:
         """Whether nothing of a process's tree can go on before a person has answered."""
