@@ -2,8 +2,8 @@
 //
 //     cc -O3 -march=native run.c -o run -lm -lpthread && ./run model.gguf -p "Once upon a time"
 //
-// Runs any Llama-family GGUF (Llama, Mistral, Qwen2, Qwen3 and kin) on CPUs, offline. library.c takes
-// it without its main for the shared library under cabinos.engine; CABIN_API marks that face.
+// Runs any Llama-family GGUF (Llama, Mistral, Qwen2, Qwen3 and kin) on CPUs, offline. Without its
+// main, and with library.c around it, it is the shared library under cabinos.engine.
 //
 // The story, top to bottom: vectors, formats, activations, tiles (the two inner kernels), GGUF,
 // model and strips, threads, KV pages, attention, forward, tokenizer, sampler, main. Four ideas
@@ -70,20 +70,25 @@ __attribute__((format(printf, 2, 3))) static bool fail(int code, const char *for
 // ---- Vectors: W lanes of 32 bits; BLOCKS of them make the 16 rows of a strip --------------------
 // Few operations need intrinsics (fused multiply-add, two dot products, widening loads); each has
 // its plain C twin in the last branch, equal bit for bit. TILE is the most rows of activations in a
-// tile, FLOATS the most whose float sums fit the registers, and FETCH the fewest with which it pays to
-// prefetch the weights, AHEAD bytes ahead.
+// tile, FLOATS the most whose float sums fit the registers; from FETCH rows on it pays to prefetch
+// the weights, AHEAD bytes ahead.
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
-enum { W = 16, TILE = 8, FLOATS = 8, UNSIGNED_DOT = 1, FETCH = 2, AHEAD = 4608 };
+enum { W = 16, TILE = 8, FLOATS = 8, UNSIGNED_DOT = 1 };
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
-enum { W = 8, TILE = 4, FLOATS = 2, UNSIGNED_DOT = 0, FETCH = 1, AHEAD = 2048 };
+enum { W = 8, TILE = 4, FLOATS = 2, UNSIGNED_DOT = 0 };
 #define CABIN_AVX2
 #elif defined(__ARM_FEATURE_DOTPROD)
-enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 0, FETCH = 2, AHEAD = 4608 };
+enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 0 };
 #define CABIN_NEON
 #else
-enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 1, FETCH = 2, AHEAD = 4608 };
+enum { W = 4, TILE = 4, FLOATS = 4, UNSIGNED_DOT = 1 };
 #define CABIN_PLAIN
+#endif
+#if defined(CABIN_AVX2)
+enum { FETCH = 1, AHEAD = 2048 };
+#else
+enum { FETCH = 2, AHEAD = 4608 };
 #endif
 enum { BLOCKS = ROWS / W };
 typedef float vf __attribute__((vector_size(4 * W), may_alias));
@@ -155,7 +160,7 @@ INLINE vi load_u8(const uint8_t *p) {  // W bytes, each widened to a lane
 #endif
 }
 
-// Where 16 registers must do, gcc had better not load twice, nor add late what it must spill till then.
+// With 16 registers, gcc had better not load twice, nor add late what it must spill until then.
 #if defined(CABIN_AVX2)
 #define HOLD(x) __asm__("" : "+x"(x))
 #else
@@ -163,9 +168,9 @@ INLINE vi load_u8(const uint8_t *p) {  // W bytes, each widened to a lane
 #endif
 
 // sum[lane] += the dot product of the lane's 4 unsigned codes with 4 signed activations. Where the
-// hardware has no unsigned x signed form (UNSIGNED_DOT 0), 8-bit codes are taken as code - 128. AVX2
-// adds pairs of products in 16 bits, and short codes stay there for as many of a group's 8 vectors
-// (at: which) as cannot overflow: in *pairs, until the last of the run moves them to sum.
+// hardware has no unsigned x signed form (UNSIGNED_DOT 0), 8-bit codes are taken as code - 128.
+// AVX2 adds pairs of products in 16 bits. Short codes stay there, in *pairs, for as many of a
+// group's 8 vectors (at: which) as cannot overflow; the last of such a run adds them to sum.
 INLINE vi dot4(vi sum, vi *pairs, vi codes, int32_t activations, const int bits, const int at) {
     vi a = splat_i(activations);
 #if defined(CABIN_AVX2)
@@ -529,8 +534,8 @@ INLINE void integer_tile(const int format, const int M, const uint8_t *w, int gr
 }
 
 // The same for float weights, which may come in several blocks of K columns (KV pages), and the
-// first `rows` of M rows. Two chains of fused multiply-adds per row, even and odd columns (bf16: even
-// and odd pairs), hide latency.
+// first `rows` of M rows. Two chains of fused multiply-adds per row, even and odd columns (bf16:
+// even and odd pairs), hide latency.
 INLINE void float_tile(const int format, const int M, const int rows, const uint8_t *const *w,
                        int count, int K, const float *values, const Two *pairs, float *out) {
     vf f[FLOATS][BLOCKS][2] = {{{{0}}}};
