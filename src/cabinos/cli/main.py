@@ -17,6 +17,8 @@ COMMANDS = {
     "run": "cabinos.cli.run:run_command",
     "pack": "cabinos.cli.pack:pack_command",
     "models": "cabinos.cli.models:models_command",
+    "data": "cabinos.cli.data:data_command",
+    "train": "cabinos.cli.train:train_command",
 }
 
 

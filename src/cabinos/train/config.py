@@ -79,12 +79,12 @@ class RunConfig:
     """A pre-training run. Batches are counted in tokens."""
 
     depth: int = 6
-    tokens: int = 20_000_000  # in all
+    tokens: int = 8_000_000  # in all
     batch_tokens: int = 8192  # for one update
     micro_tokens: int = 4096  # that go through the model at once, on each process
     context: int = 512
     long_context: int = 1024  # for the last tenth of the run
-    matrix_rate: float = 0.02  # of Muon
+    matrix_rate: float = 0.012  # of Muon
     other_rate: float = 0.004  # of AdamW: embedding and norms
     weight_decay: float = 0.1  # of the matrices
     warmup: float = 0.01  # share of the updates

@@ -21,7 +21,14 @@ from cabinos.train.documents import Document, documents
 from cabinos.train.errors import CorpusError
 from cabinos.train.sources import Source, manifest, rows
 
-__all__ = ["CorpusReport", "SourceReport", "build_corpus", "is_held_out", "read_texts"]
+__all__ = [
+    "CorpusReport",
+    "SourceReport",
+    "build_corpus",
+    "is_current",
+    "is_held_out",
+    "read_texts",
+]
 
 HELD_OUT_ONE_IN = 50  # groups, where the manifest names none
 SPLITS = ("train", "held")
@@ -45,8 +52,10 @@ CorpusReport = dict[str, SourceReport]
 Tell = Callable[[str], None]
 
 
-def build_corpus(folder: Path, tell: Tell | None = None) -> CorpusReport:
+def build_corpus(folder: Path, recipe: str, tell: Tell | None = None) -> CorpusReport:
     """Write the corpus of all sources that have a domain; returns the report, by source.
+
+    `recipe` stands for what it is made from (see `is_current`).
 
     Raises SourceError if a source is missing or damaged, OSError if the disk is full.
     """
@@ -79,7 +88,7 @@ def build_corpus(folder: Path, tell: Tell | None = None) -> CorpusReport:
         facts.documents += 1
         line = {"source": source.name, "group": document.group, "text": text}
         texts.setdefault((str(source.domain), SPLITS[held]), []).append(line)
-    _write(folder / "corpus", texts, report)
+    _write(folder / "corpus", texts, report, recipe)
     return report
 
 
@@ -99,7 +108,10 @@ def excluded() -> frozenset[bytes]:
 
 
 def _write(
-    folder: Path, texts: dict[tuple[str, str], list[dict[str, str]]], report: CorpusReport
+    folder: Path,
+    texts: dict[tuple[str, str], list[dict[str, str]]],
+    report: CorpusReport,
+    recipe: str,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for (domain, split), lines in texts.items():
@@ -107,8 +119,18 @@ def _write(
         with partial.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         partial.replace(folder / f"{domain}-{split}.jsonl")
-    facts = [asdict(entry) for entry in report.values()]
-    (folder / "report.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    facts = {"recipe": recipe, "sources": [asdict(entry) for entry in report.values()]}
+    text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    (folder / "report.json").write_text(text, encoding="utf-8")
+
+
+def is_current(folder: Path, recipe: str) -> bool:
+    """Whether the corpus in `folder` was made by `recipe`."""
+    try:
+        text = (folder / "corpus" / "report.json").read_text(encoding="utf-8")
+        return bool(json.loads(text)["recipe"] == recipe)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def read_report(folder: Path) -> CorpusReport:
@@ -116,7 +138,7 @@ def read_report(folder: Path) -> CorpusReport:
     path = folder / "corpus" / "report.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        return {entry["source"]: SourceReport(**entry) for entry in facts}
+        return {entry["source"]: SourceReport(**entry) for entry in facts["sources"]}
     except FileNotFoundError:
         raise CorpusError(
             f"{path}: not there yet. Make the corpus first: cabin data get."

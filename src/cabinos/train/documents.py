@@ -66,8 +66,8 @@ def _books(rows: Iterable[Row]) -> Iterator[Document]:
 
 
 # The head of a section in the extracted OpenStax text: its title, then once more with an id.
-SECTION = re.compile(r"^(\S.*)\n\n(?: m\d+\n \1\n| \1\n m\d+\n)", re.MULTILINE)
-UUID = re.compile(r"^ ?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.MULTILINE)
+SECTION = re.compile(r"^(.+)\n\n(?:m\d+\n\1\n|\1\nm\d+\n)", re.MULTILINE)
+UUID = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.MULTILINE)
 APPARATUS = {"Preface", "Answer Key", "References", "Index", "Further Reading", "Key Terms"}
 
 
@@ -79,7 +79,6 @@ def _textbooks(rows: Iterable[Row]) -> Iterator[Document]:
             if title.strip() not in APPARATUS:
                 body = UUID.sub("", html.unescape(text), count=1).strip()
                 body = re.sub(r" ?\(\s*\)", "", body)  # where a link to a figure stood
-                body = re.sub(r"^ (?=\S)", "", body, flags=re.MULTILINE)
                 yield Document(row["title"], f"# {title.strip()}\n\n{body}")
 
 

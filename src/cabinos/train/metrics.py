@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -120,15 +121,12 @@ def plot(log: Path, picture: Path) -> None:
 
     Raises ImportError if matplotlib is not installed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     lines = read_log(log)
     updates = [line for line in lines if "loss" in line]
     if not updates:
         return
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    # Without pyplot, which would look for a display.
+    figure = import_module("matplotlib.figure").Figure(figsize=(8, 4.5), layout="constrained")
     loss, held = figure.subplots(1, 2)
     tokens = [line["tokens"] / 1e6 for line in updates]
     values = [line["loss"] for line in updates]

@@ -7,6 +7,7 @@ update and `loss.png` draws them, `step-*.safetensors` are the last two checkpoi
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -84,6 +85,7 @@ def open_run(config: RunConfig, data: Path, out: Path, machine: Machine, group: 
     )
     facts = asdict(config)
     _check_same(out, facts)
+    torch.manual_seed(config.seed)
     model = Llama(shape, machine.dtype)
     model.initialize(torch.Generator().manual_seed(config.seed))
     model.to(machine.device)
@@ -119,6 +121,7 @@ def _check_same(out: Path, facts: dict[str, Any]) -> None:
 
 def _describe(out: Path, facts: dict[str, Any], shape: ModelConfig, data: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(data / "tokenizer.json", out / "tokenizer.json")
     index = json.loads((data / "shards" / "index.json").read_text(encoding="utf-8"))
     description = {"run": facts, "model": asdict(shape), "parameters": shape.parameters,
                    "data": index}  # fmt: skip

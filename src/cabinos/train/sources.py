@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import lzma
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -133,14 +134,29 @@ def from_folder(source: Source, origin: Path) -> Iterator[bytes]:
     path = plain if plain.is_file() else packed
     try:
         with path.open("rb") if path == plain else lzma.open(path) as file:
+            if source.books:
+                yield from map(_flush_left, file)
             while chunk := file.read(CHUNK):
                 yield chunk
     except FileNotFoundError:
         raise SourceError(f"{origin}: holds neither {plain.name} nor {packed.name}.") from None
-    except (lzma.LZMAError, EOFError) as error:
+    except (lzma.LZMAError, EOFError, ValueError, KeyError) as error:
         raise SourceError(f"{path}: truncated or damaged ({error}). Copy the file again.") from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({_reason(error)}).") from None
+
+
+def flush_left(text: str) -> str:
+    """`text` without blanks at the beginning of lines.
+
+    Markup is indented at its authors' whim; so rows of textbooks are compared without that.
+    """
+    return re.sub(r"\n +", "\n", text)
+
+
+def _flush_left(line: bytes) -> bytes:
+    row = json.loads(line)
+    return (json.dumps(row | {"text": flush_left(row["text"])}, ensure_ascii=False) + "\n").encode()
 
 
 def choose(names: Sequence[str]) -> list[Source]:
