@@ -23,13 +23,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sums = [f"Question: {a} + {b}?\n\nAnswer: {a + b}." for a in range(30) for b in range(30)]
     report = []
     (folder / "corpus").mkdir()
-    for domain, texts in (("books", chapters), ("maths", sums)):
+    for domain, source, texts in (("books", "classics", chapters), ("maths", "gsm8k_train", sums)):
         held = len(texts) // 8
         for split, part in (("held", texts[:held]), ("train", texts[held:])):
-            lines = [json.dumps({"source": domain, "group": "g", "text": t}) for t in part]
+            lines = [json.dumps({"source": source, "group": "g", "text": t}) for t in part]
             (folder / "corpus" / f"{domain}-{split}.jsonl").write_text("\n".join(lines) + "\n")
         size = sum(map(len, texts[held:]))
-        report.append(asdict(SourceReport(domain, domain, "none", len(texts), train_bytes=size)))
+        report.append(asdict(SourceReport(source, domain, "none", len(texts), train_bytes=size)))
     facts = {"recipe": "test", "sources": report}
     (folder / "corpus" / "report.json").write_text(json.dumps(facts))
     make_tokenizer(folder)

@@ -18,7 +18,7 @@ def test_an_epoch_visits_every_window_once(extra: int, context: int, epoch: int)
     count = (length - 1) // context
     starts = [_window(epoch * count + i, length, context) for i in range(count)]
     assert len(set(starts)) == count
-    assert all(0 <= start and start + context + 1 <= length for start in starts)
+    assert all(start >= 0 and start + context + 1 <= length for start in starts)
 
 
 def test_shares_are_kept(data: Path) -> None:

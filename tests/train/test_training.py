@@ -83,8 +83,9 @@ def test_a_killed_run_goes_on_bit_for_bit(data: Path, tmp_path: Path, compiled: 
 
 def test_two_processes_have_the_loss_curve_of_one(data: Path, tmp_path: Path) -> None:
     pretrain(tiny(), data, tmp_path / "one", QUICK)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-               "-m", "tests.train.runs", str(data), str(tmp_path / "two"), "1000", "no"]  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command += ["--standalone", "-m", "tests.train.runs", str(data), str(tmp_path / "two")]
+    command += ["1000", "no"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
