@@ -11,6 +11,19 @@ from cabinos.cli.data import Folder, data_option, workshop
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k")
 
 
+def _mix(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
+    """`books=3,maths=1` as a dictionary; the default mixture if not given."""
+    from cabinos.train.config import MIX
+
+    if text is None:
+        return dict(MIX)
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {domain.strip(): float(share) for domain, share in pairs}
+    except ValueError:
+        raise click.BadParameter(f"{text!r}; write it as books=3,maths=1") from None
+
+
 @click.group("train")
 def train_command() -> None:
     """Make a model: pre-train it, export it."""
@@ -29,6 +42,12 @@ def train_command() -> None:
 )
 @click.option("--matrix-rate", default=0.012, show_default=True, help="Learning rate of Muon.")
 @click.option("--other-rate", default=0.004, show_default=True, help="Learning rate of AdamW.")
+@click.option(
+    "--mix",
+    metavar="DOMAIN=SHARE,…",
+    callback=_mix,
+    help="Shares of the domains. [default: the mixture of nano]",
+)
 @click.option("--seed", default=1, show_default=True, help="Of the first weights.")
 @click.option("--device", help="cpu, cuda or mps. [default: the fastest there is]")
 @click.option(

@@ -122,7 +122,7 @@ def _plain_row(path: str, text: str) -> dict[str, Any]:
 def _book_row(_: str, text: str) -> dict[str, Any]:
     """A classic begins with its title, author and year, and a line."""
     head, _line, body = text.partition("-------\n")
-    fields = dict(re.findall(r"^#+ (Title|Author|Year): *(.*?) *$", head, re.MULTILINE))
+    fields = dict(re.findall(r"^#+ (Title|Author|Year): *(.*)$", head, re.MULTILINE))
     year = re.search(r"\d+", fields.get("Year", ""))
     return {
         "title": fields.get("Title", ""),
