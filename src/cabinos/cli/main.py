@@ -134,6 +134,16 @@ SECTIONS = {
             "Pack the Hugging Face model in FOLDER into one GGUF file.",
         ),
     },
+    "The workshop": {
+        "data": (
+            "cabinos.cli.data:data_command",
+            "The texts that models are trained on.",
+        ),
+        "train": (
+            "cabinos.cli.train:train_command",
+            "Make a model: pre-train it, export it.",
+        ),
+    },
 }
 COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, (place, _) in verbs.items()}
 REQUEST = "do"  # the verb that need not be said
