@@ -134,7 +134,7 @@ def test_a_tool_that_takes_too_long_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(call_module, "TIMEOUT", 0.02)
-    monkeypatch.setattr(machine_module._Watchdog, "PERIOD", 0.01)
+    monkeypatch.setattr(machine_module.Watchdog, "PERIOD", 0.01)
 
     @tool(effect="raw", label="trusted")
     async def it() -> None:
@@ -148,7 +148,7 @@ def test_a_tool_that_ignores_its_time_limit_can_still_be_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(call_module, "TIMEOUT", 0.02)
-    monkeypatch.setattr(machine_module._Watchdog, "PERIOD", 0.01)
+    monkeypatch.setattr(machine_module.Watchdog, "PERIOD", 0.01)
     hanging = asyncio.Event()
 
     @tool(effect="pure", label="trusted")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from cabinos.kernel.budget import Budget
+from cabinos.kernel.capability import files
+from cabinos.kernel.driver import Context, tool
 from cabinos.kernel.errors import KernelError
 from cabinos.kernel.images import code
 from cabinos.kernel.kernel import Kernel
@@ -272,3 +274,23 @@ def test_a_budget_of_time_holds_for_a_program(tmp_path: Path) -> None:
             await main(k)
 
     run(outer())
+
+
+def test_narrow_gives_a_handle_that_holds_less(tmp_path: Path) -> None:
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "a.txt").write_text("hello")
+
+    @tool(name="files_read", effect="pure", needs="files")
+    async def read(path: str, *, context: Context) -> str:
+        """Reads."""
+        grant, inner = context.capabilities.locate(path)
+        return f"{grant.mode} {grant.root.joinpath(*inner).read_text()}"
+
+    async def main() -> None:
+        async with open_kernel(tmp_path, tools=[read]) as k:
+            granted = [files(tmp_path / "box", "rw")]
+            assert await k.exec("read(narrow('box/a.txt'))", files=granted) == "r hello"
+            with pytest.raises(KernelError, match="in no folder"):
+                await k.exec("narrow('elsewhere/a.txt')", files=granted)
+
+    run(main())

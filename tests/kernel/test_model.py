@@ -253,7 +253,7 @@ def test_a_tool_that_hangs_is_ended_by_the_wall_budget(
     from cabinos.kernel import machine
     from cabinos.kernel.driver import tool
 
-    monkeypatch.setattr(machine._Watchdog, "PERIOD", 0.01)
+    monkeypatch.setattr(machine.Watchdog, "PERIOD", 0.01)
 
     @tool(effect="pure", label="trusted")
     async def hang() -> None:

@@ -78,7 +78,7 @@ MOUNTS = {
 }
 
 
-async def sys_open(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+async def sys_narrow(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
     """A narrower capability: a handle that can be read, or given to a child."""
     number = len(p.capabilities.files)
     grant = p.capabilities.grant(
@@ -256,7 +256,7 @@ SYSCALLS: dict[str, Entry] = {
         "It can call the other tools as functions.",
         {"code": TEXT},
     ),
-    "open": Entry(sys_open, ("path", "mode")),
+    "narrow": Entry(sys_narrow, ("path", "mode")),  # not `open`: programs have that word
     "read": Entry(_mounted("read"), ("path",)),
     "write": Entry(_mounted("write"), ("path", "text")),
     "list": Entry(_mounted("list"), ("path",)),
