@@ -35,7 +35,7 @@ def test_a_full_disk_starts_no_effect_and_everybody_hears_of_it(
         world = World()
         model = ScriptedModel(calls(("fire", {"what": "x"})), "done", latency=0.02)
         k = open_kernel(tmp_path, model, tools=world.tools())
-        with pytest.raises(StoreFailed, match="disk is full"):  # noqa: PT012 - leaving raises
+        with pytest.raises(StoreFailed, match="disk is full"):  # noqa: PT012 - all of its life
             async with k:
                 blocked = await k.spawn(code="recv()")
                 await until(k, blocked.pid, State.BLOCKED)

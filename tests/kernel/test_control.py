@@ -1,4 +1,4 @@
-"""Orders from other programs: carried out once, answered in the journal, harmless when bad."""
+"""Orders from other programs: done once, answered in the journal, harmless if they are bad."""
 
 import asyncio
 import json
