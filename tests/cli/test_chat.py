@@ -30,6 +30,23 @@ def test_a_finished_request_is_taken_up_as_a_child(cabin: Cabin) -> None:
     assert cabin.state(2) == "blocked"
 
 
+def test_a_request_that_waits_is_gone_on_with(cabin: Cabin) -> None:
+    cabin('call ask {"question": "Which?"}')
+    assert cabin.state() == "blocked"
+    terminal = Terminal(cabin, "chat", "1")
+    terminal.expect("│ Which?")
+    terminal.expect("> ")
+    terminal.type("west\n")
+    terminal.expect("it says: west")
+    terminal.expect("> ")
+    terminal.type("say more\n")
+    terminal.expect("Process 2 goes on from there.")
+    terminal.expect("more")
+    terminal.expect("> ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
 def test_several_lines_are_one_message(cabin: Cabin) -> None:
     stdin = 'a \\\nb\n"""\nc\n\nd\n"""\n'
     assert cabin("chat", stdin=stdin).stdout.split() == "you said: a b you said: c d".split()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -242,6 +243,19 @@ def test_a_lost_effect_is_decided_by_a_person(cabin: Cabin) -> None:
     assert result.returncode == 0
     assert "before an interruption" in result.stdout
     assert cabin.world.read_text() == "struck 3\n"
+
+
+def test_a_full_disk_is_one_clear_error(cabin: Cabin) -> None:
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    process = cabin.start("read", stdin=-1, preexec_fn=full)
+    stdout, stderr = process.communicate("x" * 900_000, timeout=PATIENCE)
+    assert (process.returncode, stdout) == (1, "")
+    assert stderr.count("a commit failed") == 1
+    assert "make room" in stderr
+    assert "Traceback" not in stderr
+    assert cabin("say hi").stdout == "hi\n"
 
 
 def test_without_a_model_it_says_what_to_do(cabin: Cabin) -> None:

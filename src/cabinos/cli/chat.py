@@ -116,11 +116,11 @@ class Chat:
     # ---- turns -----------------------------------------------------------------------------------
 
     def take_up(self, pid: int) -> None:
-        """Goes on with a conversation, or with a child of what is none, or has ended."""
+        """Goes on with a process; where it has ended, with a child that stays."""
         process = self.process(pid)
         if process.image != "chat":
             raise Failure(f"process {pid} runs a program: there is nothing to talk to.")
-        if process.state == "exited" or not process.image_state.get("stay"):
+        if process.state == "exited":
             pid = self.session.fork(pid)
             note(f"Process {pid} goes on from there.")
         self.pid, self._feed = pid, self.session.watch(pid)

@@ -124,7 +124,7 @@ def replay_command(pid: int, as_json: bool) -> None:
 
     Nothing is thought, called or written. Exit code 1 if a step differs.
     """
-    from cabinos.kernel.replay import replay
+    from cabinos.lab.replay import replay
 
     with look() as view:
         outcome = replay(view.store, pid)

@@ -160,7 +160,7 @@ class Session:
         """The newest conversation that has not ended. Raises Failure if there is none."""
         found = self.kernel.store.rows(
             "SELECT max(pid) FROM process WHERE image = 'chat' AND state != 'exited' "
-            "AND image_state ->> 'stay'"
+            "AND json_extract(image_state, '$.stay')"
         )
         if found[0][0] is None:
             raise Failure("there is no conversation to go on with: `cabin chat` begins one.")
@@ -358,6 +358,8 @@ def _tell_warnings() -> None:
 
 class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.CRITICAL:  # a failed store: the command ends with that error
+            return
         error = record.exc_info[1] if record.exc_info else None
         reason = f": {type(error).__name__}: {error}" if error is not None else ""
         note(f"cabin: {record.levelname.lower()}: {record.getMessage()}{reason}", dim=False)

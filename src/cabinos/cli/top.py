@@ -58,7 +58,8 @@ def _read(view: View, readings: Readings) -> "tuple[list[Summary], dict[str, obj
     found = view.table.summaries()
     found.sort(key=lambda p: (ORDER.get(p.state, 9), p.pid))
     spent = view.store.rows(
-        "SELECT coalesce(sum(account ->> 'tokens'), 0) FROM process WHERE parent IS NULL"
+        "SELECT coalesce(sum(json_extract(account, '$.tokens')), 0) FROM process "
+        "WHERE parent IS NULL"
     )[0][0]
     readings.append((time.monotonic(), int(spent)))
     while len(readings) > 2 and readings[-1][0] - readings[0][0] > WINDOW:

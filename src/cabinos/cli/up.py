@@ -37,6 +37,8 @@ def up_command(until_idle: bool, quiet: bool, as_json: bool) -> None:
     with open_session() as session:
         feed = session.watch_all()
         note(f"The kernel runs on {session.kernel.store.path}. Ctrl-C ends it.", dim=False)
+        if asked := len(session.open_asks()):
+            note(f"Open questions: {asked}. `cabin asks` lists them.", dim=False)
         try:
             while not (until_idle and feed.empty() and session.at_rest()):
                 event = session.next_event(feed, GLANCE)

@@ -14,6 +14,7 @@ from cabinos.kernel.errors import InvalidArguments
 
 if TYPE_CHECKING:
     from cabinos.kernel.capability import Capabilities
+    from cabinos.kernel.machine import Machine
     from cabinos.store.database import Store
 
 __all__ = [
@@ -103,12 +104,17 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """A device: its tools, its models, and how to close it."""
+    """A device: its tools, its models, and how to close it.
+
+    `observe` is called with the kernel when it starts, and returns what is to be called at its end:
+    for devices that only listen to its events.
+    """
 
     name: str
     tools: Sequence[Tool] = ()
     models: Sequence["Model"] = ()
     close: Callable[[], Awaitable[None]] | None = None
+    observe: Callable[["Machine"], Callable[[], None]] | None = None
 
 
 @overload

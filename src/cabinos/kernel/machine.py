@@ -10,47 +10,41 @@ Nothing here knows a device, a provider or the web by name.
 
 import asyncio
 import logging
-import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from cabinos.kernel.asks import Ask, Asks, Kind
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.control import Control
-from cabinos.kernel.driver import Driver, Model, Tool
-from cabinos.kernel.errors import KernelError, ModelError, ToolError
+from cabinos.kernel.devices import Devices
+from cabinos.kernel.driver import Driver, Model
+from cabinos.kernel.errors import KernelError
 from cabinos.kernel.events import Events
 from cabinos.kernel.image import Exit, Image
 from cabinos.kernel.images import IMAGES
 from cabinos.kernel.mail import Mail
-from cabinos.kernel.memory import Memory, Offer
+from cabinos.kernel.memory import Memory
 from cabinos.kernel.process import Process, State
-from cabinos.kernel.scheduler import POLICIES, ModelQueue
 from cabinos.kernel.settle import pending_calls, settle
-from cabinos.kernel.syscall import SYSCALLS, client_tool, model_tools
 from cabinos.kernel.table import ProcessTable
+from cabinos.kernel.watchdog import Acting, Watchdog
 from cabinos.store.database import Store
 from cabinos.store.encode import clean_text
 from cabinos.store.errors import StoreError, StoreFailed
 from cabinos.store.journal import Journal
 from cabinos.store.pages import Page, Pages
 
-if TYPE_CHECKING:
-    from cabinos.kernel.tracing import Tracing
-
 __all__ = ["BY_PERSON", "Machine"]
 
-NO_TOOLS = Offer(())
-OFFERS = 1000  # sets of tools whose offers are kept; clients may bring any number of sets
 BY_PERSON = "by a person"  # why a process has stopped, unless something else stopped it
 GRACE = 10.0  # seconds that effects under way are given when the kernel closes
 log = logging.getLogger("cabinos.kernel")
 
 
-class Machine:
+class Machine(Devices):
     """What `Kernel` is made of, without its public face. Belongs to one event loop."""
 
     def __init__(
@@ -61,6 +55,7 @@ class Machine:
         quantum: int,
         brain: str = "",
     ) -> None:
+        super().__init__(drivers, policy, quantum, brain)
         self.store = store
         self.pages = Pages(store)
         self.journal = Journal(store)
@@ -69,15 +64,7 @@ class Machine:
         self.table = ProcessTable(store)
         self.asks = Asks(store)
         self.mail = Mail(store, self.pages)
-        self.drivers = list(drivers)
-        self.tools: dict[str, Tool] = {}
-        self.models: dict[str, Model] = {}
-        self.queues: dict[str, ModelQueue] = {}
-        self.brain = brain  # of processes that name no model; "": the first there is
         self.images: dict[str, Image] = {name: make() for name, make in IMAGES.items()}
-        self._policy, self._quantum = POLICIES[policy], quantum
-        self._syscall_tools = model_tools()
-        self._offers: dict[tuple[object, ...], Offer] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._acting: Counter[int] = Counter()  # effects under way, by pid
         self._woken: set[int] = set()  # while they ran
@@ -85,74 +72,11 @@ class Machine:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._settled: dict[int, asyncio.Event] = {}
         self._control = Control(self)
-        self._watchdog = _Watchdog()
-        self._tracing: Tracing | None = None
+        self._watchdog = Watchdog()
+        self._observers: list[Callable[[], None]] = []  # how each of them ends
         self._closing = False
         self.idle = False  # True before it is entered: nothing runs, processes can be changed
-        for driver in drivers:
-            for tool in driver.tools:
-                self.add_tool(tool)
-            for model in driver.models:
-                self.add_model(model)
         store.on_failure = self._lost
-
-    # ---- devices ---------------------------------------------------------------------------------
-
-    def add_tool(self, tool: Tool) -> None:
-        """Makes a tool known. Raises KernelError if its name is another one's, or a syscall's."""
-        if tool.name in SYSCALLS:
-            raise KernelError(f"a tool may not be called {tool.name!r}: that is a syscall.")
-        if self.tools.setdefault(tool.name, tool) is not tool:
-            raise KernelError(f"there are two tools called {tool.name!r}.")
-        self._offers.clear()
-
-    def add_model(self, model: Model) -> None:
-        """Makes a model known; the first one is the default."""
-        if model.name in self.models:
-            raise KernelError(f"there are two models called {model.name!r}.")
-        self.models[model.name] = model
-        self.queues[model.name] = ModelQueue(model.slots, self._policy, self._quantum)
-
-    def model(self, name: str) -> Model:
-        """The model; raises ModelError if it is not configured."""
-        model = self.models.get(name)
-        if model is None:
-            known = ", ".join(self.models) or "none; see `cabin doctor`"
-            raise ModelError(f"there is no model {name!r}. There are: {known}.")
-        return model
-
-    def offered(self, process: Process) -> Offer:
-        """The tools a model is shown for this process; a program calls them itself."""
-        if process.image == "code":
-            return NO_TOOLS
-        c = process.capabilities
-        key = (c.tools, bool(c.files), bool(c.web), c.shell, c.client)
-        offer = self._offers.get(key)
-        if offer is None:
-            every = [*self.tools.values(), *self._syscall_tools.values()]
-            own = [
-                t
-                for t in every
-                if c.allows_tool(t.name)
-                and not c.of_client(t.name)
-                and (not t.needs or getattr(c, t.needs))
-            ]
-            offer = Offer([*own, *map(client_tool, c.client)])
-            if len(self._offers) >= OFFERS:
-                self._offers.clear()
-            self._offers[key] = offer
-        return offer
-
-    def count(self, process: Process, text: str) -> int:
-        """Tokens of a text, as the process's model counts them."""
-        model = self.models.get(process.model)
-        return model.count(text) if model is not None else len(text) // 3 + 1
-
-    def room(self, process: Process) -> int:
-        """Tokens for pages in the process's window."""
-        model = self.model(process.model)
-        answer = (process.image_state.get("think") or {}).get("max_tokens") or model.window
-        return self.memory.room(model, self.offered(process), min(answer, model.window // 4))
 
     # ---- the life of a process -------------------------------------------------------------------
 
@@ -380,9 +304,9 @@ class Machine:
 
     # ---- what syscalls are made of ---------------------------------------------------------------
 
-    def acting(self, pid: int, outside: bool, seconds: float) -> "_Acting":
+    def acting(self, pid: int, outside: bool, seconds: float) -> Acting:
         """A block in which a tool runs: at most for some seconds, and a stop waits for its end."""
-        return _Acting(self._acting, self._watchdog, pid, outside, seconds)
+        return Acting(self._acting, self._watchdog, pid, outside, seconds)
 
     def save_lineage(self, process: Process) -> None:
         """Stages the rows of a process and its ancestors, whose accounts have changed."""
@@ -481,10 +405,7 @@ class Machine:
     async def __aenter__(self) -> Self:
         try:
             self.id = self._identity()
-            if exporter := os.environ.get("CABIN_TRACE"):
-                from cabinos.kernel.tracing import Tracing
-
-                self._tracing = Tracing(self, exporter)
+            self._observers = [d.observe(self) for d in self.drivers if d.observe is not None]
             self._recover()
             await self.store.commit()
         except BaseException:
@@ -549,8 +470,8 @@ class Machine:
                 except Exception:
                     log.exception("%s cannot be closed", device)
             await self.store.close()
-            if self._tracing is not None:
-                self._tracing.close()
+            for end in self._observers:
+                end()
             self._tell_all()
 
     async def ended(self, pid: int, *, or_stopped: bool = False) -> Process:
@@ -563,67 +484,3 @@ class Machine:
             await self._settled.setdefault(pid, asyncio.Event()).wait()
         await self.store.commit()
         return process
-
-
-class _Acting:
-    """A tool under way. Written out since a thousand of them run at once."""
-
-    __slots__ = ("_count", "_outside", "_pid", "_seconds", "_task", "_watchdog")
-
-    def __init__(
-        self,
-        count: Counter[int],
-        watchdog: "_Watchdog",
-        pid: int,
-        outside: bool,
-        seconds: float,
-    ) -> None:
-        self._count, self._watchdog = count, watchdog
-        self._pid, self._outside = pid, outside
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._watchdog.deadlines[task] = time.monotonic() + self._seconds
-        if self._outside:
-            self._count[self._pid] += 1
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        del self._watchdog.deadlines[self._task]
-        if self._outside:
-            self._count[self._pid] -= 1
-        if self._task in self._watchdog.bitten:
-            self._watchdog.bitten.discard(self._task)
-            if self._task.uncancel() == 0 and kind is asyncio.CancelledError:
-                raise ToolError(f"it took longer than {self._seconds:g} s.")
-        elif kind is asyncio.CancelledError and not self._task.cancelling():
-            raise ToolError("it was broken off from inside.")
-
-
-class _Watchdog:
-    """Cancels what takes too long: one timer for all tools instead of one for each."""
-
-    PERIOD = 1.0  # seconds
-
-    def __init__(self) -> None:
-        self.deadlines: dict[asyncio.Task[Any], float] = {}
-        self.bitten: set[asyncio.Task[Any]] = set()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self.PERIOD)
-            now = time.monotonic()
-            for task, deadline in list(self.deadlines.items()):
-                if now > deadline and task not in self.bitten:
-                    self.bitten.add(task)
-                    task.cancel()

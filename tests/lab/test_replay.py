@@ -9,7 +9,7 @@ import pytest
 from cabinos.kernel.driver import Tool, tool
 from cabinos.kernel.errors import KernelError, NoSuchProcess
 from cabinos.kernel.kernel import Kernel
-from cabinos.kernel.replay import Replay, replay
+from cabinos.lab.replay import Replay, replay
 from cabinos.store.database import Store
 from tests.kernel.models import ScriptedModel, calls
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans of what processes do, by the GenAI semantic conventions (1.37, development).
+"""Device that only listens: OpenTelemetry spans, by the GenAI semantic conventions (1.37).
 
     invoke_agent   one turn of a process: until it ends, or waits for something outside
       chat           one thought
@@ -15,8 +15,10 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cabinos.kernel.driver import Driver
 from cabinos.kernel.errors import KernelError
 from cabinos.kernel.events import Event
 from cabinos.kernel.process import Process
@@ -27,13 +29,21 @@ if TYPE_CHECKING:
 
     from cabinos.kernel.machine import Machine
 
-__all__ = ["Tracing"]
+__all__ = ["driver"]
 
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 log = logging.getLogger("cabinos.kernel")
 
 
-class Tracing:
+def driver(_config: Mapping[str, Any]) -> Driver | None:
+    """The device, or None if nobody wants to trace."""
+    exporter = os.environ.get("CABIN_TRACE")
+    if not exporter:
+        return None
+    return Driver("tracing", observe=lambda machine: _Tracing(machine, exporter).close)
+
+
+class _Tracing:
     """Listens to a kernel's events from now on. Raises KernelError if spans have nowhere to go."""
 
     def __init__(self, machine: "Machine", exporter: str) -> None:

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from cabinos.drivers.tracing import driver
 from cabinos.kernel.driver import tool
 from cabinos.kernel.errors import KernelError, ModelError
 from cabinos.kernel.kernel import Kernel
@@ -40,7 +41,10 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
 
 def run(path: Path, model: ScriptedModel) -> None:
     async def main() -> None:
-        async with Kernel.open(path / "k.db", drivers=[], tools=[double], models=[model]) as k:
+        tracing = driver({})
+        assert tracing is not None
+        kernel = Kernel.open(path / "k.db", drivers=[tracing], tools=[double], models=[model])
+        async with kernel as k:
             process = await k.spawn(SECRET)
             with suppress(KernelError):
                 await process.result()

@@ -1,0 +1,1 @@
+"""Instruments: measure and look inside."""
