@@ -175,7 +175,7 @@ INLINE vi dot4(vi sum, vi *pairs, vi codes, int32_t activations, const int bits,
     vi a = splat_i(activations);
 #if defined(CABIN_AVX2)
     __m256i w = (__m256i)codes, x = (__m256i)a;
-    const int run = bits > 5 ? 1 : 128 >> bits;
+    const int run = bits > 5 ? 1 : 128 >> bits;  // run * 2 * 127 * 2^bits < 2^15
     if (bits == 8) {
         w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
         x = _mm256_sign_epi8(x, w);
