@@ -27,14 +27,14 @@ def losses(out: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
-def main(data: str, out: str, save_every: str, compiled: str) -> None:
-    """A tiny run in this process: `python -m tests.train.runs DATA OUT SECONDS yes|no`."""
+def main(data: str, out: str, save_every: str) -> None:
+    """A tiny run in this process: `python -m tests.train.runs DATA OUT SECONDS`."""
     from cabinos.train.pretrain import Options, pretrain
 
     options = Options(
         device="cpu",
         dtype="float32",
-        compiled=compiled == "yes",
+        compiled=False,
         threads=1,
         save_every=float(save_every),
         test_every=1000,

@@ -26,13 +26,13 @@ ROOT = Path(__file__).parents[2]
 
 def start(data: Path, out: Path) -> Any:
     """A tiny run in a process of its own, with a checkpoint after every update."""
-    command = [sys.executable, "-m", "tests.train.runs", str(data), str(out), "0", "no"]
+    command = [sys.executable, "-m", "tests.train.runs", str(data), str(out), "0"]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_update(out: Path, step: int, process: Any) -> None:
     """Until the run has written a checkpoint of at least `step`."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while time.monotonic() < end and process.poll() is None:
         path = checkpoint.latest(out)
         if path is not None and int(path.stem.removeprefix("step-")) >= step:
@@ -70,10 +70,9 @@ def test_a_killed_run_goes_on_bit_for_bit(data: Path, tmp_path: Path) -> None:
     process.kill()  # SIGKILL: nothing can be tidied up
     process.communicate()
     assert len(losses(cut)) < 24
+    options = Options(device="cpu", dtype="float32", compiled=False, threads=1, test_every=1000)
     for out in (cut, whole):
-        process = start(data, out)
-        _, told = process.communicate(timeout=120)
-        assert process.returncode == 0, told
+        pretrain(tiny(), data, out, options)
     assert losses(cut) == losses(whole)
     expected = weights(whole)
     assert weights(cut).keys() == expected.keys()
@@ -85,7 +84,7 @@ def test_two_processes_have_the_loss_curve_of_one(data: Path, tmp_path: Path) ->
     pretrain(tiny(), data, tmp_path / "one", QUICK)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     command += ["--standalone", "-m", "tests.train.runs", str(data), str(tmp_path / "two")]
-    command += ["1000", "no"]
+    command += ["1000"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

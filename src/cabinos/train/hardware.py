@@ -11,8 +11,6 @@ from cabinos.train.errors import TrainError
 
 __all__ = ["Machine", "Processes", "choose_machine", "matrix_peak", "processes"]
 
-SIZE = 1024  # of the matrices that are timed
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -57,14 +55,15 @@ def choose_machine(device: str | None = None, dtype: str | None = None) -> Machi
 
 
 def matrix_peak(machine: Machine, seconds: float = 0.5) -> float:
-    """Floating-point operations a second in the best of many products of 1024² matrices."""
+    """Floating-point operations a second in the best of many products of square matrices."""
+    size = 1024 if machine.device.type == "cpu" else 4096
     # Constant, so that the run's random numbers are not touched.
-    a = torch.full((SIZE, SIZE), 0.5, device=machine.device, dtype=machine.dtype)
-    b = torch.full((SIZE, SIZE), 0.25, device=machine.device, dtype=machine.dtype)
+    a = torch.full((size, size), 0.5, device=machine.device, dtype=machine.dtype)
+    b = torch.full((size, size), 0.25, device=machine.device, dtype=machine.dtype)
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
         best = min(best, _time(a, b, 20 if machine.device.type == "cuda" else 1))
-    return 2 * SIZE**3 / best
+    return 2 * size**3 / best
 
 
 def _time(a: Tensor, b: Tensor, repeats: int) -> float:

@@ -4,6 +4,7 @@ sources/*.jsonl → corpus/*.jsonl → tokenizer.json → shards/*.bin
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def get_sources(
         else:
             rows = from_repository(source, folder / "downloads", hub or GitHub(), progress)
         sources.store(source, folder, rows, progress)
+        shutil.rmtree(folder / "downloads" / source.name, ignore_errors=True)
         fetched.append(source)
     return fetched
 

@@ -88,7 +88,7 @@ def _archive(
     source: Source, folder: Path, hub: GitHub, progress: Progress | None
 ) -> Iterator[dict[str, Any]]:
     """The files of an archive that match the source's patterns, in the order of their paths."""
-    local = folder / f"{source.name}.tar.gz"
+    local = folder / source.name / "archive.tar.gz"
     download(hub.archive(source.repository, source.commit), local, _tell(source, progress))
     wanted = re.compile("|".join(map(_pattern, source.paths)))
     found = {}
