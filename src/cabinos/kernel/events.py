@@ -63,10 +63,6 @@ class Events:
     def __init__(self) -> None:
         self._listeners: defaultdict[int | None, set[Listener]] = defaultdict(set)
 
-    def listens(self, pid: int) -> bool:
-        """Whether anybody would see an event of this process: if not, it need not be made."""
-        return bool(self._listeners) and (pid in self._listeners or None in self._listeners)
-
     def emit(self, pid: int, kind: Kind, **data: Any) -> None:
         """Tells all listeners of this process, and of all."""
         if not self._listeners:

@@ -169,7 +169,6 @@ class _Meter:
         self._events = m.events
         self._pid = process.pid
         self._text: list[str] = []
-        self.leased = False
 
     def emit(self, text: str) -> None:
         self._text.append(text)
