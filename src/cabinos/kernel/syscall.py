@@ -256,10 +256,10 @@ SYSCALLS: dict[str, Entry] = {
         "It can call the other tools as functions.",
         {"code": TEXT},
     ),
-    "narrow": Entry(sys_narrow, ("path", "mode")),  # not `open`: programs have that word
+    "narrow": Entry(sys_narrow, ("path", "mode")),  # programs have `open` and `list` for themselves
     "read": Entry(_mounted("read"), ("path",)),
     "write": Entry(_mounted("write"), ("path", "text")),
-    "list": Entry(_mounted("list"), ("path",)),
+    "ls": Entry(_mounted("list"), ("path",)),
     "recall": Entry(
         sys_recall,
         ("query",),
