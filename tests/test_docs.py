@@ -34,7 +34,8 @@ COMMANDS = [
 @pytest.fixture
 def folder(oz_model: Path, tmp_path: Path) -> Path:
     """A folder with the files that the documentation speaks of."""
-    (tmp_path / "model.gguf").symlink_to(oz_model)
+    for name in ("model.gguf", "base.gguf"):
+        (tmp_path / name).symlink_to(oz_model)
     (tmp_path / "notes.txt").write_text("The Lion said")
     (tmp_path / "person.json").write_text(
         '{"type": "object", "properties": {"n": {"type": "null"}}}'

@@ -78,22 +78,18 @@ def _engine() -> Iterator[Finding]:
 
 
 def _config() -> Iterator[Finding]:
-    from cabinos.drivers.model.brain import local_brains
     from cabinos.kernel.plugins import load_drivers, read_config
     from cabinos.store.home import config_path
 
     path = config_path()
-    config = read_config(path)
-    drivers = load_drivers(config)
+    drivers = load_drivers(read_config(path))
     state = f"{path}" if path.exists() else f"none ({path} would be read)"
     yield Finding("config", "ok", state)
     tools = sum(len(driver.tools) for driver in drivers)
     names = ", ".join(driver.name for driver in drivers)
     yield Finding("devices", "ok", f"{len(drivers)} with {tools} tools: {names}")
-    if models := config.get("model"):
-        yield Finding("brains", "ok", f"configured: {', '.join(models)}")
-    elif local := local_brains():
-        yield Finding("brains", "ok", f"local: {', '.join(map(str, local))}")
+    if models := [model.name for driver in drivers for model in driver.models]:
+        yield Finding("brains", "ok", ", ".join(models))
     else:
         yield Finding(
             "brains", "missing", "no chat model: see `cabin models`, and [model.…] in the config"
