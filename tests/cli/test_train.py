@@ -84,7 +84,7 @@ def test_pretrain_then_export_then_dream(data: Path, tmp_path: Path) -> None:
     facts = json.loads(result.stdout)
     assert facts["path"] == str(out / "base-q8_0.gguf")
     result = cabin("run", facts["path"], "Dorothy", "--max-tokens", 4, "--seed", 1, "--json")
-    assert len(json.loads(result.stdout)["tokens"]) == 4
+    assert json.loads(result.stdout)["generated_tokens"] <= 4
     result = cabin("train", "export", out, "-o", tmp_path / "hf")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "hf" / "config.json").is_file()
