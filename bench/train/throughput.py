@@ -174,7 +174,7 @@ class Contender:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a pipe that nobody reads would stop a talkative one
             text=True,
         )
         answer: dict[str, Any] = json.loads(self._read() or '{"error": "it died"}')

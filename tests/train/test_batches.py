@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinos.train.batches import Batches, _window
@@ -12,6 +12,7 @@ from cabinos.train.errors import CorpusError
 from cabinos.train.shards import open_shards, tokens_of
 
 
+@settings(deadline=None)
 @given(st.integers(2, 400), st.integers(1, 40), st.integers(0, 3))
 def test_an_epoch_visits_every_window_once(extra: int, context: int, epoch: int) -> None:
     length = context + extra

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinos.train import corpus, prepare
@@ -26,6 +26,7 @@ def texts(source: str, *rows: dict[str, Any]) -> list[str]:
     return [document.text for document in documents(source, rows)]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_cleaning_is_done_once(text: str) -> None:
     once = clean(text)
@@ -34,6 +35,7 @@ def test_cleaning_is_done_once(text: str) -> None:
     assert not set("\r\x00\x1b\x9b\ufeff") & set(once)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_paragraphs_join_to_the_text(text: str) -> None:
     assert "\n\n".join(paragraphs(text)) == text
@@ -206,6 +208,7 @@ def test_thirteen_words_in_a_row_are_an_overlap(tmp_path: Path) -> None:
     assert across.matches == {"test": 1}
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("a b c d".split()), max_size=60), st.integers(0, 3))
 def test_overlap_equals_the_plain_definition(words: list[str], shift: int) -> None:
     grams = Measured(names=["t"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinos.engine.chat_template import ChatTemplate
@@ -15,6 +15,7 @@ from cabinos.train.evaluate import token_lengths
 from cabinos.train.export import export_gguf
 from cabinos.train.shards import open_shards, pack_shards, tokens_of
 from cabinos.train.tokenizer import (
+    CHAT_TEMPLATE,
     END_OF_TEXT,
     RESERVED,
     SPECIAL,
@@ -52,6 +53,16 @@ def engine_tokenizer(data: Path, tmp_path_factory: pytest.TempPathFactory) -> To
     return Tokenizer.from_gguf(path)
 
 
+@pytest.fixture(scope="module")
+def plain(data: Path) -> Any:
+    return encoder(open_tokenizer(data / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def lengths(data: Path) -> Any:
+    return token_lengths(data)
+
+
 def test_special_tokens_come_first_and_are_single(data: Path) -> None:
     tokenizer = open_tokenizer(data / "tokenizer.json")
     assert [tokenizer.token_to_id(text) for text in SPECIAL] == list(range(32))
@@ -60,35 +71,31 @@ def test_special_tokens_come_first_and_are_single(data: Path) -> None:
     assert len(RESERVED) == 25
 
 
-def test_digits_stand_alone(data: Path) -> None:
-    plain = encoder(open_tokenizer(data / "tokenizer.json"))
+def test_digits_stand_alone(plain: Any) -> None:
     tokens = plain.encode("in 1984, 12.5%").tokens
     assert [t for t in tokens if any(c.isdigit() for c in t)] == list("1984125")
 
 
+@settings(deadline=None)
 @given(text=st.text())
-def test_any_text_survives(data: Path, text: str) -> None:
-    plain = encoder(open_tokenizer(data / "tokenizer.json"))
+def test_any_text_survives(plain: Any, lengths: Any, text: str) -> None:
     ids = plain.encode(text).ids
     assert plain.decode(ids, skip_special_tokens=False) == text
     assert min(ids, default=99) >= 32  # text never spells markup
-    assert int(token_lengths(data)[ids].sum()) == len(text.encode())
+    assert int(lengths[ids].sum()) == len(text.encode())
 
 
+@settings(deadline=None)
 @given(text=st.text())
-def test_the_engine_encodes_alike(engine_tokenizer: Tokenizer, data: Path, text: str) -> None:
-    plain = encoder(open_tokenizer(data / "tokenizer.json"))
+def test_the_engine_encodes_alike(engine_tokenizer: Tokenizer, plain: Any, text: str) -> None:
     assert engine_tokenizer.encode(text, add_special=False) == plain.encode(text).ids
 
 
-def test_text_that_looks_like_markup_is_text(data: Path) -> None:
-    plain = encoder(open_tokenizer(data / "tokenizer.json"))
+def test_text_that_looks_like_markup_is_text(plain: Any) -> None:
     assert len(plain.encode("<|im_end|><tool_call>").ids) > 2
 
 
-def test_the_template_is_chatml_with_hermes_tags(engine_tokenizer: Tokenizer, data: Path) -> None:
-    from cabinos.train.tokenizer import CHAT_TEMPLATE
-
+def test_the_template_is_chatml_with_hermes_tags(engine_tokenizer: Tokenizer) -> None:
     template = ChatTemplate({"default": CHAT_TEMPLATE}, engine_tokenizer, "test")
     text = template.render(CHAT, tools=TOOLS)
     assert text == (
