@@ -118,7 +118,7 @@ def test_output_errors_and_status_are_told(shell: Shell) -> None:
 @needs_sandbox
 def test_folders_are_where_all_tools_see_them(shell: Shell) -> None:
     (shell.library / "x.txt").write_text("from the library\n")
-    assert shell.run("cp library/x.txt in/ && cat /work/in/x.txt") == "from the library"
+    assert shell.run("cp library/x.txt in/ && cat /files/in/x.txt") == "from the library"
     assert (shell.inside / "x.txt").read_text() == "from the library\n"
     assert (shell.inside / "x.txt").stat().st_uid == os.getuid()
 
@@ -129,13 +129,13 @@ def test_folders_are_where_all_tools_see_them(shell: Shell) -> None:
     [
         "echo x > library/x",
         "echo x > /x",
-        "echo x > /work/x",
+        "echo x > /files/x",
         "echo x > /usr/x",
         "echo x > /etc/x",
         "echo x > /dev/x",
         "rm -rf library; ls library/kept",
-        "mount -o remount,rw /work/library",
-        "umount /work/library",
+        "mount -o remount,rw /files/library",
+        "umount /files/library",
         "cat /proc/sys/vm/swappiness > /proc/sys/vm/swappiness",
         "unshare -U true",
     ],

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from cabinos.kernel.events import Event
     from cabinos.kernel.kernel import Kernel, Spawn
 
-__all__ = ["Feed", "Session", "open_session"]
+__all__ = ["EVERYBODY", "Feed", "Session", "open_session"]
 
 NO_BRAIN = (
     "there is no model to think with. Put a chat model (a GGUF file) into {folder}, or point "
     "CABIN_MODEL at one; or name a server's model in {config}: see `cabin doctor`."
 )
+EVERYBODY = 0  # to follow: no process has this number
 T = TypeVar("T")
 Feed = queue.SimpleQueue["Event | BaseException"]  # what a process and its descendants do
 
@@ -35,8 +36,8 @@ class Session:
     """A running kernel to be used from the main thread, as a context manager.
 
     `config` None: without devices and models. `idle`: nobody runs, processes can be changed.
-    `follow`: a process that `feed` tells of from the first moment. Entering raises what
-    `Kernel.open` raises, and NoSuchProcess.
+    `follow`: a process that `feed` tells of from the first moment, or EVERYBODY. Entering raises
+    what `Kernel.open` raises, and NoSuchProcess.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Session:
         if self._follow is None:
             return
         try:
-            self.feed = self._watch(self._follow)
+            self.feed = self._watch(self._follow or None)
         except BaseException:
             self.kernel.store.abandon()
             raise
@@ -195,14 +196,6 @@ class Session:
                 feed.put(event)
 
         self.do(put())
-
-    def watch_all(self) -> Feed:
-        """What all processes do from now on."""
-
-        async def start() -> Feed:
-            return self._watch(None)
-
-        return self.do(start())
 
     def next_event(self, feed: Feed, patience: float) -> "Event | None":
         """What comes next, None if nothing does for so many seconds. Raises StoreFailed."""

@@ -31,16 +31,16 @@ def up_command(until_idle: bool, quiet: bool, as_json: bool) -> None:
     Timers fire, too. Meanwhile the other verbs work from other terminals: `spawn`, `ps`, `approve`,
     `kill`, ….
     """
-    from cabinos.cli.session import open_session
+    from cabinos.cli.session import EVERYBODY, open_session
 
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with open_session() as session:
-        feed = session.watch_all()
+    with open_session(follow=EVERYBODY) as session:
+        feed = session.feed
         note(f"The kernel runs on {session.kernel.store.path}. Ctrl-C ends it.", dim=False)
         if asked := len(session.open_asks()):
             note(f"Open questions: {asked}. `cabin asks` lists them.", dim=False)
         try:
-            while not (until_idle and feed.empty() and session.at_rest()):
+            while not (until_idle and session.at_rest() and feed.empty()):
                 event = session.next_event(feed, GLANCE)
                 if event is not None and not quiet and event.kind in KINDS:
                     _tell(event, as_json=as_json)

@@ -1,8 +1,8 @@
 """Device: native commands, only ever inside bubblewrap. Where there is no sandbox, no shell.
 
 A command sees the system's programs read-only, the folders granted to its process at
-`/work/<name>`, an empty /tmp of its own, and nothing else: no network, no other processes, no home,
-no environment. It works in /work, so paths are the ones that all other tools use. It ends with
+`/files/<name>`, an empty /tmp of its own, and nothing else: no network, no other processes, no
+home, no environment. It works in /files, so paths are the ones that all other tools use. It ends with
 everything it started when its time is up or Cabin ends.
 
 A shell command cannot be known to be harmless twice, so `shell_run` is `raw`. `shell_read` is the
@@ -82,7 +82,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
 
     @tool(effect="raw", authority=["command"], needs="shell")
     async def shell_run(command: Command, timeout: Timeout = 60, *, context: Context) -> str:
-        """Runs a command. Granted folders are at /work/<folder>, where it starts. No network."""
+        """Runs a command. Granted folders are at /files/<folder>, where it starts. No network."""
         return await sandbox.run(command, timeout, _grants(context), writing=True)
 
     @tool(effect="pure", authority=["command"], needs="shell")
@@ -145,7 +145,7 @@ class Sandbox:
                 options = [*self._options(), *accounts, *folders, "--remount-ro", "/"]
                 prologue = ("/bin/sh", "-c", self._limits.prologue(seconds), "sh")
                 process = await asyncio.create_subprocess_exec(
-                    *(*joining, self._bwrap, *options, "--chdir", "/work", "--"),
+                    *(*joining, self._bwrap, *options, "--chdir", "/files", "--"),
                     *(*prologue, _shell(), "-c", command),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
@@ -173,7 +173,7 @@ class Sandbox:
         yield from ("--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm")  # noqa: S108
         # Where root runs Cabin, all of /proc/sys would be its own to change, namespaces or not.
         yield from ("--remount-ro", "/proc", "--remount-ro", "/dev")
-        yield from ("--size", size, "--tmpfs", "/tmp", "--dir", "/work")  # noqa: S108
+        yield from ("--size", size, "--tmpfs", "/tmp", "--dir", "/files")  # noqa: S108
 
 
 def _shell() -> str:
@@ -202,7 +202,7 @@ def _folders(
         descriptor = Place(grant, ()).open_path()
         opened.callback(os.close, descriptor)
         option = "--bind-fd" if writing and grant.writable else "--ro-bind-fd"
-        options += [option, str(descriptor), f"/work/{grant.name}"]
+        options += [option, str(descriptor), f"/files/{grant.name}"]
         descriptors.append(descriptor)
     return options, descriptors
 
