@@ -2,8 +2,8 @@
 
 A command sees the system's programs read-only, the folders granted to its process at
 `/files/<name>`, an empty /tmp of its own, and nothing else: no network, no other processes, no
-home, no environment. It works in /files, so paths are the ones that all other tools use. It ends with
-everything it started when its time is up or Cabin ends.
+home, no environment. It works in /files, so paths are the ones that all other tools use. It ends
+with everything it started when its time is up or Cabin ends.
 
 A shell command cannot be known to be harmless twice, so `shell_run` is `raw`. `shell_read` is the
 same with every folder read-only; what is left of such a command is its output, so it is `pure`.
