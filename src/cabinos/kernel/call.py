@@ -25,8 +25,9 @@ from cabinos.kernel.errors import (
     KernelError,
     ModelError,
 )
+from cabinos.kernel.labels import TRUSTED, UNTRUSTED
 from cabinos.kernel.outcome import Blocked, Outcome, Record
-from cabinos.kernel.policy import check
+from cabinos.kernel.policy import Policy, Request, Subject, Value, check
 from cabinos.kernel.process import Process
 from cabinos.store.errors import StoreError
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["binding", "call_tool"]
 
 TIMEOUT = 600.0  # seconds a tool may take before the kernel gives it up
+POLICY = Policy.load()
 FATAL = (BudgetExceeded, ModelError)  # end the process's work; every other error is a result
 
 
@@ -44,6 +46,19 @@ def fault(point: str) -> None:
 
     "before intent", "after intent", "after effect", "before result".
     """
+
+
+def _subject(process: Process) -> Subject:
+    """What the monitor knows of a process."""
+    label = TRUSTED if process.label == "trusted" else UNTRUSTED
+    return Subject(label, process.capabilities.tools)
+
+
+def _request(process: Process, tool: Tool, given: Mapping[str, Any]) -> Request:
+    """A call as the monitor sees it."""
+    label = TRUSTED if process.label == "trusted" else UNTRUSTED
+    values = {name: Value(value, label) for name, value in given.items()}
+    return Request(tool.name, values, tool.effect, tool.egress, tool.authority, tool.ask)
 
 
 def binding(pid: int, call: str, tool: str, arguments: Mapping[str, Any]) -> bytes:
@@ -69,7 +84,7 @@ async def call_tool(
     if given is None:
         raise InvalidArguments(f"{tool.name}: the arguments were not a JSON object.")
     arguments = tool.arguments(given)
-    verdict = check(process.capabilities, process.label, tool)
+    verdict = check(_subject(process), _request(process, tool, given), POLICY)
     if verdict.action == "deny":
         raise Denied(f"denied: {verdict.reason}.")
     if verdict.action == "ask" and record.get("s") != "sent":
