@@ -27,7 +27,7 @@ LINK = re.compile(
     r"|(?<![\w@.-])(?:[\w-]+\.)+(?!(?:docx?|xlsx?|pptx?|pdf|txt|csv|json|png|jpe?g|html?)\b)"
     r"[^\W\d_]{2,}(?![\w.@-]*[\w@])(?:[/?#:][^\s<>\"')\]]*)?"
     r"|\d{1,3}(?:\.\d{1,3}){3}(?:[:/][^\s<>\"')\]]*)?"
-    r"|!?\[[^\]\n]{0,400}\]\s*[(\[:][^)\]\n]*|<\s*/?\s*[a-z]",
+    r"|!?\[[^\]\n]{0,400}\]\s*[(\[:][^)\]\n]*|<\s*/?\s*[a-z](?![\w.+-]*@)",
     re.IGNORECASE,
 )
 # What no eye sees, and would hide a link from the pattern above.
@@ -78,7 +78,7 @@ def mint(
     """
     if not label.trusted:
         raise Denied("untrusted text was read: nothing can be granted from here on.")
-    known = frozenset(links([typed]))
+    known = frozenset(link for link in links([typed]) if link[0] not in "<[!")
     minted = []
     for number, proposal in enumerate(proposals):
         tool, fixed = proposal.get("tool"), proposal.get("fixed") or {}
