@@ -337,7 +337,7 @@ def step(world: World, tally: Counter[str], violation: Callable[[str], None]) ->
     if verdict.action == "allow" and (verdict.grant in fitting) is not bool(fitting):
         violation(f"{verdict.grant!r} was spent, and one of {fitting} fits: {request}")
         return
-    if verdict.grant:
+    if verdict.grant and verdict.action == "allow":
         world.promises[verdict.grant].uses -= 1
         left = G.spend(world.subject.grants, verdict.grant)
         world.subject = P.Subject(

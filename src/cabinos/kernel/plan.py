@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cabinos.kernel.errors import InvalidArguments
+from cabinos.kernel.grants import texts
 from cabinos.kernel.labels import TRUSTED, Label, join
 from cabinos.kernel.policy import Value
 
@@ -40,7 +41,7 @@ TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "le": lambda a, b: a <= b,
     "gt": lambda a, b: a > b,
     "ge": lambda a, b: a >= b,
-    "contains": lambda a, b: b in a,
+    "contains": lambda a, b: any(b in text for text in texts(a)),
     "starts": lambda a, b: str(a).startswith(b),
     "in": lambda a, b: a in b,
     "not in": lambda a, b: a not in b,

@@ -16,7 +16,7 @@ and takes microseconds.
 import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,7 +170,7 @@ class Verdict:
     action: Literal["allow", "ask", "deny"]
     rule: int = 0  # 0: capabilities, a refusal, or what the tool itself declared
     reason: str = ""  # in words for a person
-    grant: str = ""  # that is spent if the call is made
+    grant: str = ""  # that is spent when the call is made
     about: tuple[str, ...] = ()  # the arguments that are the reason
 
     def to_json(self) -> list[Any]:
@@ -222,7 +222,8 @@ def _tainted(subject: Subject, request: Request, policy: Policy) -> Verdict:
             misfit = _misfit(grant, request, policy)
             if misfit is None:
                 return Verdict("allow", 5 if request.egress else 4, "", grant.id)
-            worst = misfit
+            near = misfit.rule > 3  # every literal is equal: who approves the call has used it
+            worst = replace(misfit, grant=grant.id) if near else misfit
     return worst
 
 

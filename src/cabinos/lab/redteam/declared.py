@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["IDS", "TOOLS", "Declared", "consequential"]
+__all__ = ["IDS", "TOOLS", "Declared", "consequential", "leaves"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ TOOLS = {
     "append_to_file": Declared(("file_id",), egress=False),
     "create_file": Declared(("filename",), egress=False),
     "delete_file": Declared(("file_id",), egress=False),
-    "share_file": Declared(("file_id", "email", "permission")),
+    "share_file": Declared(("file_id", "email")),
     "reserve_hotel": Declared(("hotel",)),
     "reserve_car_rental": Declared(("company",)),
     "reserve_restaurant": Declared(("restaurant",)),
