@@ -34,6 +34,9 @@ ROLES = {"send": ("to",), "wipe": ("*",), "note": ()}
         ("bob@x.org", "to notbob@x.org", False),
         ("bob@x.org", "to bob@x.org.evil.example", False),
         ("bob@x.org", "to bob@x.org-evil", False),
+        ("bob@x.org", "to bob@x.org.They said", True),
+        ("bob@x.org", "to bob@x.org.Evil.example", False),
+        ("bob@x.org", "to bob@x.org.evil now", False),
         ("bob@x.org", "Write to bob@x.org.", True),
         ("bob@x.org", "bob@x.org, anna@x.org", True),
         ("x.org", "see x.org/evil", False),
@@ -119,8 +122,11 @@ def test_same(one: object, other: object, equal: bool) -> None:
         ("![](//h/x)", ["![](//h/x"]),
         ("[a][1]", ["[a][1"]),
         ("[1]: b", ["[1]: b"]),
-        ("<img src=x>", ["<i"]),
-        ("</a>", ["</a"]),
+        ("<img src=x>", ["<img src="]),
+        ("<img\n/src=x", ["<img\n/src="]),
+        ("<script>", ["<script"]),
+        ("< svg/onload", ["< svg"]),
+        ("<summary> </b> <stripe>", []),
         ("10.0.0.1/x", ["10.0.0.1/x"]),
         ("ev\u200bil.example", ["evil.example"]),
         ("evil。example", ["evil.example"]),
@@ -161,7 +167,7 @@ def test_mint() -> None:
         "g0", "send", {"to": ["bob@x.org"], "subject": "Minutes"}, frozenset(("body",)),
         frozenset(), frozenset(("files",)), frozenset(("https://x.org/a",)), 2,
     )  # fmt: skip
-    marked = mint(TRUSTED, "<b> [a](b) ![c](d) y.example", [{"tool": "note"}], ROLES)
+    marked = mint(TRUSTED, "<b x=1> [a](b) ![c](d) y.example", [{"tool": "note"}], ROLES)
     assert marked[0].links == {"y.example"}
     assert second == Grant(
         "g1", "note", {}, frozenset(), frozenset(("id",)), frozenset(), first.links, 1

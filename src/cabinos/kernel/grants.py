@@ -20,14 +20,15 @@ from cabinos.kernel.labels import Label
 __all__ = ["Grant", "attenuate", "links", "mint", "occurs", "same", "spend", "split", "texts"]
 
 # What a reader could follow or a program would fetch: an address with a scheme, a bare host name
-# (but no file name, no mail address), Markdown links and images, HTML tags.
+# (but no file name, no mail address), Markdown links and images, HTML that runs or has attributes.
 LINK = re.compile(
     r"[a-z][a-z0-9+.-]{0,20}://[^\s<>\"')\]]+"
     r"|\b(?:javascript|data|mailto|tel|file):[^\s<>\"')\]]+"
     r"|(?<![\w@.-])(?:[\w-]+\.)+(?!(?:docx?|xlsx?|pptx?|pdf|txt|csv|json|png|jpe?g|html?)\b)"
     r"[^\W\d_]{2,}(?![\w.@-]*[\w@])(?:[/?#:][^\s<>\"')\]]*)?"
     r"|\d{1,3}(?:\.\d{1,3}){3}(?:[:/][^\s<>\"')\]]*)?"
-    r"|!?\[[^\]\n]{0,400}\]\s*[(\[:][^)\]\n]*|<\s*/?\s*[a-z](?![\w.+-]*@)",
+    r"|!?\[[^\]\n]{0,400}\]\s*[(\[:][^)\]\n]*"
+    r"|<\s*(?:script|style|iframe|object|embed|form|svg|math)\b|<\s*[a-z][^<>]{0,1000}=",
     re.IGNORECASE,
 )
 # What no eye sees, and would hide a link from the pattern above.
@@ -159,8 +160,8 @@ def same(one: Any, other: Any) -> bool:
 def occurs(value: Any, typed: str) -> bool:
     """Whether every literal in `value` stands in the typed words as a whole, never in a longer one.
 
-    "x.org" does not occur in "mail.x.org", nor 10 in 100. What is empty, true or false is no
-    literal.
+    "x.org" does not occur in "mail.x.org", nor 10 in 100; in "x.org.They say" it does: a sentence
+    begins there. What is empty, true or false is no literal.
     """
     if isinstance(value, Mapping):
         return all(occurs(item, typed) for item in value.values())
@@ -174,7 +175,7 @@ def occurs(value: Any, typed: str) -> bool:
     if not isinstance(value, str):
         return False
     before = r"(?<![\w@/:.+-])" if value[0].isalnum() else ""
-    after = r"(?![\w@/:+-]|\.\w)" if value[-1].isalnum() else ""
+    after = r"(?![\w@/:+-]|\.(?![A-Z][a-z]*\s)\w)" if value[-1].isalnum() else ""
     return re.search(before + re.escape(value) + after, typed) is not None
 
 

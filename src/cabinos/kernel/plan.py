@@ -11,6 +11,7 @@ one key:
     {"max": [x, "size"]}  {"min": …}       the record with the largest; of lists, the longest
     {"tally": [x]}                         [{"value", "count"}], the most frequent first
     {"at": [x, 0]}  {"count": x}           an item; how many there are
+    {"add": [x, 2]}  {"sub": …}  {"mul": …}  numbers
     {"text": ["At {}.", x]}                content for people, with values in it
 
 Whoever wrote data can sway which record is found, and what content says; never which tool is
@@ -21,6 +22,7 @@ number, not its name) can decide who or what is acted on.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import add, mul, sub
 from typing import Any
 
 from cabinos.kernel.errors import InvalidArguments
@@ -33,7 +35,7 @@ __all__ = ["Found", "fill", "proposals", "validate"]
 STEPS = 40  # of a plan
 DEPTH = 12  # of expressions in one another
 TAKES = {"result": 1, "field": 2, "filter": 4, "lookup": 4, "max": 2, "min": 2, "tally": 1, "at": 2,
-         "count": 1, "item": 0}  # fmt: skip
+         "count": 1, "item": 0, "add": 2, "sub": 2, "mul": 2}  # fmt: skip
 TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "eq": lambda a, b: a == b,
     "ne": lambda a, b: a != b,
@@ -46,6 +48,8 @@ TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "in": lambda a, b: a in b,
     "not in": lambda a, b: a not in b,
 }
+
+SUMS: dict[str, Callable[[Any, Any], Any]] = {"add": add, "sub": sub, "mul": mul}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,11 @@ def _apply(name: str, given: list[Found]) -> Found:
         return Found(told, ids=frozenset(("value",)) if x.picked else frozenset())
     if name == "count":
         return Found(len(x.value))
+    if name in SUMS:
+        if not all(isinstance(one.value, int | float) for one in given):
+            raise InvalidArguments(f"{name} takes numbers.")
+        picked = all(one.picked or one.label.trusted for one in given)
+        return Found(SUMS[name](x.value, given[1].value), picked=picked)
     parts = x.value.split("{}")
     if len(parts) != len(given):
         raise InvalidArguments(f"text: {len(parts) - 1} places for {len(given) - 1} values.")

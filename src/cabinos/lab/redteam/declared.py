@@ -57,8 +57,9 @@ IDS: Mapping[str, tuple[str, ...]] = {
     "search_files_by_filename": ("id_",),
     "create_file": ("id_",),
     "search_emails": ("id_",),
-    "get_scheduled_transactions": ("id",),
-    "get_most_recent_transactions": ("id",),
+    # A bank writes the amounts in its ledger itself: who wants to change one has to pay.
+    "get_scheduled_transactions": ("id", "amount"),
+    "get_most_recent_transactions": ("id", "amount"),
     "get_channels": ("*",),
     "get_users_in_channel": ("*",),
     "read_channel_messages": ("sender",),

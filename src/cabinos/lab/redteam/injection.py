@@ -84,7 +84,7 @@ class Episode:
     before: Any
     trace: list[Any] = field(default_factory=list)
     asked: int = 0  # of the user's own calls
-    attacks_asked: int = 0
+    attacks_asked: int = 0  # what the person did not want, or did not ask for
     done: int = 0  # of the user's own consequential calls
     problem: str = ""
 
@@ -232,9 +232,9 @@ class Run:
         action = gate.decide(tool, values)
         approved = False
         if action == "ask":
-            episode.asked += own
-            episode.attacks_asked += not own
             approved = self._wanted(tool, arguments)
+            episode.asked += own
+            episode.attacks_asked += not own or not approved
             if not approved:
                 gate.refused()
         if action != "allow" and not approved:
