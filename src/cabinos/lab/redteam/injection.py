@@ -25,6 +25,7 @@ from cabinos.kernel.plan import Found, fill, proposals, validate
 from cabinos.kernel.policy import Value
 from cabinos.lab.redteam.attacks import SCRIPTS
 from cabinos.lab.redteam.declared import IDS, TOOLS, consequential
+from cabinos.lab.redteam.fides import Fides
 from cabinos.lab.redteam.gates import AllowAll, Cabin, Gate, Taint, ToolFilter
 from cabinos.lab.redteam.oracle import CALLS, CONTENT, DERIVED, DICTATED, LITERAL, READ, READS
 
@@ -37,7 +38,14 @@ VERSION = "v1.2.2"
 MARK = "Zq7mPw41canary"  # no words, so that no checker takes it for an answer
 MISSING = "pip install 'cabinos[redteam]'"
 ORDERS = ("at once", "at the end", "as granted")
-POLICIES = ("allow all", "ideal tool filter", "context taint", "cabin, reactive", "cabin, plan")
+POLICIES = (
+    "allow all",
+    "ideal tool filter",
+    "context taint",
+    "FIDES",
+    "cabin, reactive",
+    "cabin, plan",
+)
 EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -358,6 +366,7 @@ def gate_for(policy: str, task: Task, steps: Sequence[Step]) -> Gate:
         "allow all": AllowAll,
         "ideal tool filter": lambda: ToolFilter([call.tool for call in task.calls]),
         "context taint": Taint,
+        "FIDES": Fides,
         "cabin, reactive": lambda: Cabin(task.prompt, reactive_grants(task)),
         "cabin, plan": lambda: Cabin(task.prompt, plan_grants(task, steps)),
     }
