@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cabinos.drivers.model.copying import Sources, object_rules, source_rules
+from cabinos.drivers.model.copying import FREE, Sources, object_rules, source_rules
 from cabinos.drivers.model.tool_calls import FUNCTION, HERMES, MISTRAL, PYTHON_TAG
 from cabinos.engine.errors import EngineError, InvalidRequest
 from cabinos.kernel.driver import Tool
@@ -32,12 +32,18 @@ ONE_LINE = {"whitespace_flexible": False}
 
 def as_function(tool: Tool) -> dict[str, Any]:
     """A tool as chat APIs and templates describe it."""
-    described = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": dict(tool.parameters),
-    }
+    parameters = dict(tool.parameters)
+    if properties := parameters.get("properties"):
+        parameters["properties"] = {name: _shown(of) for name, of in properties.items()}
+    described = {"name": tool.name, "description": tool.description, "parameters": parameters}
     return {"type": "function", "function": described}
+
+
+def _shown(schema: Any) -> Any:
+    """A parameter's schema without what is said to the grammar of copies alone."""
+    if not isinstance(schema, Mapping) or FREE not in schema:
+        return schema
+    return {key: value for key, value in schema.items() if key != FREE}
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def sources(messages: Sequence[Message]) -> Sources:
 
 
 def _numbers(text: str) -> list[str]:
-    """ "a dozen", "1,250.50" and "two hundred" as 12, 1250.50 and 200; "an hour" has a 1."""
+    """A dozen, 1,250.50 and two hundred as 12, 1250.50 and 200; an hour has a 1."""
     tokens = [token.replace(",", "") for token in NUMERALS.findall(text.lower())]
     found = [token for token in tokens if JSON_NUMBER.fullmatch(token)]
     for at, token in enumerate(tokens):

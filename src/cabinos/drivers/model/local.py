@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cabinos.drivers.model.brain import BUILT_IN
 from cabinos.drivers.model.prompt import Prompter
 from cabinos.drivers.model.tool_calls import Splitter
 from cabinos.engine.errors import ContextOverflow as EngineOverflow
@@ -61,6 +62,7 @@ class LocalModel:
         self.window: int = settings.window or self._context_length()
         self.slots = settings.slots
         self.local = True
+        self.built_in = settings.path.resolve() == BUILT_IN.resolve()
         self.raw = True  # goes on with a text, without the chat template
         self.price = (0.0, 0.0)
         self._lock = threading.RLock()
