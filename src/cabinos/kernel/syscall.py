@@ -243,8 +243,8 @@ class Entry:
     takes: tuple[str, ...] = ()
     shown: str = ""  # a description; "" hides it from models
     properties: Mapping[str, Any] = field(default_factory=dict)
+    hints: str = ""  # words by which people ask for it
     optional: bool = False  # its arguments need not be given
-    hints: str = ""  # as in Tool
 
 
 TEXT, INT, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
@@ -259,8 +259,8 @@ SYSCALLS: dict[str, Entry] = {
         "Run Python and get the value of its last expression. Exact arithmetic, dates, text, JSON. "
         "It can call the other tools as functions.",
         {"code": OWN_WORDS},
-        hints="python code program script run execute primes fibonacci factorial sort reverse "
-        "count letters list loop print",
+        "python code program script run execute loop compute simulate prime fibonacci sort reverse "
+        "count json function algorithm list comprehension how many letters",
     ),
     "narrow": Entry(sys_narrow, ("path", "mode")),  # programs have `open` and `list` for themselves
     "read": Entry(_mounted("read"), ("path",)),
@@ -271,6 +271,7 @@ SYSCALLS: dict[str, Entry] = {
         ("query",),
         "Bring back what was swapped out of this conversation, by a page's handle or by words.",
         {"handle": TEXT, "query": TEXT, "offset": INT},
+        "earlier before in this conversation what did i say you said previously bring back above",
         optional=True,
     ),
     "pin": Entry(sys_pin, ("handle",)),
@@ -280,10 +281,16 @@ SYSCALLS: dict[str, Entry] = {
         ("request",),
         "Start a helper process on a request of its own; it works while you go on.",
         {"request": TEXT},
-        hints="helper background parallel delegate meanwhile",
+        "helper in parallel at the same time background delegate subtask start another process",
     ),
     "fork": Entry(sys_fork),
-    "wait": Entry(sys_wait, ("pid",), "Wait for a helper and get its answer.", {"pid": INT}),
+    "wait": Entry(
+        sys_wait,
+        ("pid",),
+        "Wait for a helper and get its answer.",
+        {"pid": INT},
+        "wait for the helper child process answer result finished",
+    ),
     "kill": Entry(sys_kill, ("pid",)),
     "send": Entry(sys_send, ("text", "pid")),
     "recv": Entry(sys_recv),
@@ -292,13 +299,14 @@ SYSCALLS: dict[str, Entry] = {
         ("question",),
         "Ask the person a question and wait for the answer.",
         {"question": OWN_WORDS},
+        "ask me a question first check with me what do i prefer clarify",
     ),
     "sleep": Entry(
         sys_sleep,
         ("seconds",),
         "Wait for some seconds; a restart does not matter.",
         {"seconds": NUMBER},
-        hints="sleep pause nap wait delay",
+        "wait for seconds pause sleep delay then continue",
     ),
     "escalate": Entry(
         escalate,
