@@ -96,7 +96,9 @@ def open_speech(folder: Path) -> Speech:
             chat = [{"role": "user", "content": "?"}]
             closed = template.encode_chat(chat, add_generation_prompt=False)
             opening = template.encode_chat(chat)[len(closed) :]
-            return Speech(template, tokenizer, opening, hashlib.sha256(path.read_bytes()).hexdigest())
+            return Speech(
+                template, tokenizer, opening, hashlib.sha256(path.read_bytes()).hexdigest()
+            )
     except EngineError as error:
         raise TrainError(str(error)) from None
 
