@@ -40,7 +40,7 @@ from cabinos.train.errors import TrainError
 __all__ = ["Stage", "StageError"]
 
 Message = dict[str, Any]
-HOME, SHOWN_HOME = "cabin", "~/.local/share/cabin"
+HOME, SHOWN_HOME = ".cabin", "~/.local/share/cabin"
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Kolkata")
 CHANCE = ("random_roll", "random_flip", "random_pick")
 
