@@ -17,6 +17,7 @@ When = Annotated[
     str,
     Field(
         max_length=60,
+        examples=["today", "now"],
         description="2026-11-24, 2026-11-24T10:30, now, tomorrow at 5pm, next monday, in 3 weeks",
     ),
 ]
