@@ -31,7 +31,7 @@ __all__ = ["Produced", "generate", "make_row"]
 
 SHOWN = 4  # tools that a model is shown at most
 FEWER = 0.2  # share of rows in which some that would be shown are not
-CHUNK = 250  # rows that one worker makes in one go
+CHUNK = 1000  # rows that one worker makes in one go, at most
 REPEATS = 12  # rows that say the same and differ in what the devices return
 PATIENCE = 4  # rows that are made for one that is kept, at most
 FIRST, DAYS = datetime(2023, 1, 1, tzinfo=UTC), 3650  # when conversations take place
@@ -89,8 +89,9 @@ def generate(
 
 def _rows(seed: int, count: int, held_out: bool, data: Path | None, workers: int) -> Iterator[Row]:
     """Rows in the order of their numbers, for as long as they are wanted and patience lasts."""
-    chunks = range(0, PATIENCE * count, CHUNK)
-    make = partial(_chunk, seed, held_out, data)
+    size = min(count, CHUNK)
+    chunks = range(0, PATIENCE * count, size)
+    make = partial(_chunk, seed, held_out, data, size)
     if workers == 1:
         for chunk in chunks:
             yield from make(chunk)
@@ -102,14 +103,14 @@ def _rows(seed: int, count: int, held_out: bool, data: Path | None, workers: int
             yield from rows
 
 
-def _chunk(seed: int, held_out: bool, data: Path | None, first: int) -> list[Row]:
+def _chunk(seed: int, held_out: bool, data: Path | None, size: int, first: int) -> list[Row]:
     fillers = _fillers(data, held_out)
 
     async def made() -> list[Row]:
         async with Stage() as stage:
             return [
                 await make_row(stage, fillers, seed, number, held_out)
-                for number in range(first, first + CHUNK)
+                for number in range(first, first + size)
             ]
 
     return asyncio.run(made())
