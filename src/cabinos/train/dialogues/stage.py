@@ -8,9 +8,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 from cabinos.drivers import (
     calculate,
@@ -62,7 +64,7 @@ class Stage:
         self._tools = {tool.name: tool for tool in tools} | model_tools()
         self._zones = [self._timed(zone) for zone in ZONES]
         self._tools |= self._zones[0]
-        self._home = os.environ.get("CABIN_HOME")
+        self._props = ExitStack()
 
     def _timed(self, zone: str) -> dict[str, Tool]:
         """The devices that know what time it is, for a user who lives in a zone."""
@@ -74,14 +76,14 @@ class Stage:
         return {tool.name: tool for tool in tools}
 
     async def __aenter__(self) -> Self:
-        os.environ["CABIN_HOME"] = str(self._folder / HOME)  # where pictures are put
+        # Pictures are put there, and are empty: nobody looks, and drawing one takes long.
+        self._props.enter_context(patch.dict(os.environ, CABIN_HOME=str(self._folder / HOME)))
+        self._props.enter_context(patch.object(plot, "_png", lambda _draw: b""))
         self._store = Store.open(self._folder / "store.sqlite", synchronous="normal")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        os.environ.pop("CABIN_HOME")
-        if self._home is not None:
-            os.environ["CABIN_HOME"] = self._home
+        self._props.close()
         await self._code.close()
         await self._store.close()
         shutil.rmtree(self._folder, ignore_errors=True)

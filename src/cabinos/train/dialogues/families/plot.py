@@ -39,7 +39,7 @@ def function(rng: Random) -> str:
             f"{a}/x",
             "log(x)",
             "x * sin(x)",
-            f"{a}*x**2",
+            f"{a}*x^2",
             f"({c}x + {b})^2".replace("(+", "("),
             "abs(x)",
         )
