@@ -4,6 +4,7 @@
 quarters`, `three point one four`, `a dozen`.
 """
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -11,6 +12,7 @@ from fractions import Fraction
 __all__ = ["FRACTIONS", "decimal_of", "is_number", "ordinal", "read_numeral", "rounded"]
 
 F = Fraction
+DIGITS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 SMALL = {
     word: number
     for number, word in enumerate(
@@ -29,10 +31,14 @@ ORDINALS = {
     )
 }
 FRACTIONS = {
-    "half": F(1, 2), "halves": F(1, 2), "quarter": F(1, 4), "quarters": F(1, 4),
+    "half": F(1, 2),
+    "halves": F(1, 2),
+    "quarter": F(1, 4),
+    "quarters": F(1, 4),
     **{word: F(1, number) for word, number in ORDINALS.items()},
     **{f"{word}s": F(1, number) for word, number in ORDINALS.items()},
-    "hundredth": F(1, 100), "hundredths": F(1, 100),
+    "hundredth": F(1, 100),
+    "hundredths": F(1, 100),
 }
 
 
@@ -86,7 +92,7 @@ def _integer(tokens: Sequence[str], at: int) -> tuple[Fraction, int]:
     total, scale, end = F(0), 10**15, at
     part: Fraction | None = None  # below the present scale
     while word := _token(tokens, end):
-        if word[0].isdigit() and ordinal(word) is None and part is None and end == at:
+        if DIGITS.fullmatch(word) and end == at:
             part = F(word)
         elif word in SMALL and (part is None or _fits(part, SMALL[word])):
             part = (part or 0) + F(SMALL[word])
