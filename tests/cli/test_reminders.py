@@ -24,6 +24,9 @@ def test_one_that_fell_due_meanwhile_is_told_once_and_at_a_terminal(cabin: Cabin
     assert not told(cabin)
     terminal = Terminal(cabin, "chat")
     terminal.expect("Reminder (2 hours ago): the tea")
+    terminal.type("say bye\n")
+    terminal.expect("\nbye")
+    terminal.expect("> ")
     terminal.type("\x04")
     assert terminal.end() == 0
     assert told(cabin)
@@ -40,6 +43,7 @@ def test_one_comes_while_a_line_is_typed_and_the_line_stays(cabin: Cabin) -> Non
     terminal.expect("say hel")
     terminal.type("lo\n")
     terminal.expect("hello")
+    terminal.expect("> ")
     terminal.type("\x04")
     assert terminal.end() == 0
     assert told(cabin)

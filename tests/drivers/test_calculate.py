@@ -126,6 +126,7 @@ def test_results(expression: str, result: str) -> None:
         ("square root of 144", "12"),
         ("the square root of 16 plus 9", "13"),
         ("sqrt(16 + 9)", "5"),
+        ("sqrt(9)^2 + sqrt(16)!", "33"),
         ("cube root of 27", "3"),
         ("cube root of -27", "-3"),
         ("5th root of 32", "2"),

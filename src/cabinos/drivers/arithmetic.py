@@ -330,17 +330,21 @@ class _Parser:
             return self._list(LISTS[token])
         if token in FUNCTIONS:
             self._take("of")
-            return Apply(FUNCTIONS[token], (self._signed(),))
+            return Apply(FUNCTIONS[token], (self._argument(),))
         if token in MULTIPLES:
             self._take("of")
             return Apply("*", (Fraction(MULTIPLES[token]), self._signed()))
         degree = ordinal(token)
         if degree is not None and self._take("root"):
             self._take("of")
-            return Apply("^", (self._signed(), Fraction(1, degree or 1)))
+            return Apply("^", (self._argument(), Fraction(1, degree or 1)))
         if not token:
             raise ToolError(f"something is missing at the end of {self._text[:100]!r}; {LIKE}.")
         raise _unclear(token, self._text)
+
+    def _argument(self) -> Node:
+        """`sin 2x` is of all that follows, `sin(x)^2` only of what is in parentheses."""
+        return self._primary() if self._next() == "(" else self._signed()
 
     def _list(self, operation: str) -> Node:
         """`sum of 3, 4 and 5`, `difference between 10 and 4`, `max(3, 4)`."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-__all__ = ["FRACTIONS", "decimal_of", "is_number", "ordinal", "read_numeral", "rounded"]
+__all__ = ["FRACTIONS", "decimal_of", "is_number", "numeral", "ordinal", "read_numeral", "rounded"]
 
 F = Fraction
 DIGITS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
@@ -76,6 +76,16 @@ def read_numeral(tokens: Sequence[str], at: int) -> tuple[Fraction, int]:
     if value.denominator == 1 and _is_fraction(tokens, end):  # 2 1/2
         return value + F(int(tokens[end]), int(tokens[end + 2])), end + 3
     return value, end
+
+
+def numeral(text: str) -> Fraction | None:
+    """The number that a text is, and nothing else: `two and a half`, `1,500`, `a dozen`."""
+    words = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.lower())
+    tokens = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", words).replace("/", " / ").split()
+    if tokens[:1] in (["a"], ["an"]):
+        del tokens[0]
+    number, end = read_numeral(tokens, 0)
+    return number if tokens and end == len(tokens) else None
 
 
 def _token(tokens: Sequence[str], at: int) -> str:

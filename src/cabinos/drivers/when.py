@@ -7,7 +7,7 @@ is settled by the moment at which it is said.
 import re
 from calendar import monthrange
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 
 from cabinos.drivers.numerals import read_numeral
@@ -245,8 +245,6 @@ def _after(lengths: dict[str, Fraction], sign: int, now: datetime) -> date | Non
 
 
 def _passed(moment: date, passing: timedelta) -> date:
-    from datetime import UTC
-
     assert isinstance(moment, datetime)
     return (moment.astimezone(UTC) + passing).astimezone(moment.tzinfo)
 

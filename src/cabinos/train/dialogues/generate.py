@@ -19,8 +19,8 @@ from random import Random
 from typing import IO, Any
 
 from cabinos.drivers.model.call_format import as_function
+from cabinos.kernel import driver, retrieval
 from cabinos.kernel.driver import Tool
-from cabinos.kernel.retrieval import select
 from cabinos.train.dialogues.families import SHARES, family
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.script import Template
@@ -149,18 +149,22 @@ async def perform(stage: Stage, template: Template, fillers: Fillers, rng: Rando
 
 
 def shown(rng: Random, tools: list[Tool], messages: list[Message]) -> list[Tool]:
-    """Those that the conversation calls and those that retrieval picks, in any order."""
-    says = [message["content"] for message in messages if message["role"] == "user"]
+    """Those that the conversation calls and those that the kernel would show, in any order."""
     calls = [call["name"] for message in messages for call in message.get("tool_calls", ())]
-    called = set(calls)
-    picked = select(tools, says[-1], SHOWN, called)
-    others = [tool for tool in picked if tool.name not in called]
+    last = max(n for n, message in enumerate(messages) if message["role"] == "user")
+    picked = retrieval.shown(tools, map(_message, reversed(messages[: last + 1])), SHOWN)
+    chosen = [tool for tool in tools if tool.name in calls or tool.name == retrieval.ESCALATE]
+    others = [tool for tool in picked if tool not in chosen]
     if rng.random() < FEWER:
         others = rng.sample(others, rng.randint(0, len(others)))
-    chosen = [tool for tool in tools if tool.name in called]
     chosen += others[: max(0, SHOWN - len(chosen))]
     rng.shuffle(chosen)
     return chosen
+
+
+def _message(message: Message) -> driver.Message:
+    calls = (driver.ToolCall("", c["name"], c["arguments"]) for c in message.get("tool_calls", ()))
+    return driver.Message(message["role"], message["content"], tuple(calls))
 
 
 @contextmanager

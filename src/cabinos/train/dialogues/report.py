@@ -55,5 +55,6 @@ def rendered(row: dict[str, Any]) -> str:
     from cabinos.engine.template_sandbox import ChatEnvironment
     from cabinos.train.tokenizer import CHAT_TEMPLATE
 
-    template = ChatEnvironment().from_string(CHAT_TEMPLATE)
-    return str(template.render(messages=row["messages"], tools=row["tools"]))
+    environment = ChatEnvironment()
+    values = {"messages": row["messages"], "tools": row["tools"]}
+    return environment.render(environment.load(CHAT_TEMPLATE), values)

@@ -33,6 +33,7 @@ from cabinos.kernel.errors import InvalidArguments
 from cabinos.kernel.image import Exit
 from cabinos.kernel.images.code import Code
 from cabinos.kernel.outcome import Outcome
+from cabinos.kernel.retrieval import ESCALATE
 from cabinos.kernel.settle import as_text
 from cabinos.kernel.syscall import model_tools
 from cabinos.store.database import Store
@@ -94,7 +95,7 @@ class Stage:
             tool
             for tool in self._tools.values()
             if (script.world.files or tool.needs != "files")
-            and (script.world.escalates or tool.name != "escalate")
+            and (script.world.escalates or tool.name != ESCALATE)
         ]
         return [*tools, *script.tools]
 
@@ -139,6 +140,8 @@ class Stage:
         return messages[:-1]  # whoever takes over reads the result
 
     async def _made(self, call: Call, known: dict[str, Tool], context: Context) -> Outcome:
+        if call.name == ESCALATE:
+            return Outcome("")  # whoever takes over goes on
         if call.name == "exec":
             return await self._executed(str(call.arguments["code"]))
         tool = known.get(call.name)
