@@ -48,7 +48,9 @@ async def gather(names: list[str], numbers: list[int]) -> str:
 
 
 TOOLS = [convert, move, write, gather]
-SAID = 'how many ounces are in "three" pounds, or 12,500.50 kg? My sister\'s called Ana.\n5km, an hour'
+SAID = (
+    'how many ounces are in "three" pounds, or 12,500.50 kg? My sister\'s called Ana.\n5km, an hour'
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def constraint(tokenizer: Tokenizer, text: str, tools: Sequence[Tool] = TOOLS) -
         ("convert", '{"value": "\\"three\\" pounds", "unit": "sister\'s called Ana.\\n5km"}'),
         ("move", '{"start": "now", "days": -3}'),
         ("move", '{"start": "Ana", "days": 5, "by": 12500.5}'),
-        ("move", '{"start": "Ana", "days": 0, "by": 1.0}'),
+        ("move", '{"start": "Ana", "days": 0, "by": 1}'),
         ("write", '{"text": "whatever comes to its mind: 99"}'),
         ("write", '{"text": "", "kind": "note"}'),
         ("gather", '{"names": ["Ana", "sister"], "numbers": [3, 5]}'),

@@ -99,10 +99,10 @@ def shown(tools: Sequence[Tool], newest_first: Iterable[Message], limit: int) ->
     called: set[str] = set()
     turns, role = 0, ""
     for message in newest_first:
+        if turns == 2 and message.role != "user":
+            break
         turns += message.role == "user" != role
         role = message.role
-        if turns > 2:
-            break
         if role == "user" and turns == 1:
             said.insert(0, message.text)
         called.update(call.name for call in message.calls)
