@@ -237,6 +237,8 @@ class Session:
             with stack:
                 while True:
                     event = await events.get()
+                    if event.kind == "reminder":  # the bell tells of it
+                        continue
                     if not event.pid:  # the kernel itself has ended
                         return
                     if root is None or table.get(event.pid).root == root:

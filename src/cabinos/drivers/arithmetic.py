@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Union
 
-from cabinos.drivers.numerals import FRACTIONS, is_number, ordinal, read_numeral
+from cabinos.drivers.numerals import is_number, ordinal, read_numeral
 from cabinos.kernel.errors import ToolError
 
 __all__ = ["Apply", "Node", "parse"]
@@ -77,14 +77,14 @@ IGNORED = frozenset(
     "tip tax".split()
 )
 LISTS = {
-    **{"sum": "sum", "total": "sum", "product": "product", "average": "mean", "mean": "mean"},
-    **{"median": "median", "max": "max", "maximum": "max", "largest": "max", "biggest": "max"},
-    **{"min": "min", "minimum": "min", "smallest": "min", "gcd": "gcd", "lcm": "lcm"},
-    **{"difference": "difference", "quotient": "quotient", "remainder": "mod", "ratio": "quotient"},
+    "sum": "sum", "total": "sum", "product": "product", "average": "mean", "mean": "mean",
+    "median": "median", "max": "max", "maximum": "max", "largest": "max", "biggest": "max",
+    "min": "min", "minimum": "min", "smallest": "min", "gcd": "gcd", "lcm": "lcm",
+    "difference": "difference", "quotient": "quotient", "remainder": "mod", "ratio": "quotient",
 }
 FUNCTIONS = {
-    **{"sqrt": "sqrt", "cbrt": "cbrt", "root": "sqrt", "abs": "abs", "sin": "sin", "cos": "cos"},
-    **{"tan": "tan", "exp": "exp", "log": "log", "ln": "log"},
+    "sqrt": "sqrt", "cbrt": "cbrt", "root": "sqrt", "abs": "abs", "sin": "sin", "cos": "cos",
+    "tan": "tan", "exp": "exp", "log": "log", "ln": "log",
 }
 MULTIPLES = {"double": 2, "twice": 2, "triple": 3, "thrice": 3, "quadruple": 4}
 ORDERS: Mapping[str, tuple[str, str]] = {  # verb: what stands between, operation

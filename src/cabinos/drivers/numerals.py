@@ -29,10 +29,10 @@ ORDINALS = {
     )
 }
 FRACTIONS = {
-    **{"half": F(1, 2), "halves": F(1, 2), "quarter": F(1, 4), "quarters": F(1, 4)},
+    "half": F(1, 2), "halves": F(1, 2), "quarter": F(1, 4), "quarters": F(1, 4),
     **{word: F(1, number) for word, number in ORDINALS.items()},
     **{f"{word}s": F(1, number) for word, number in ORDINALS.items()},
-    **{"hundredth": F(1, 100), "hundredths": F(1, 100)},
+    "hundredth": F(1, 100), "hundredths": F(1, 100),
 }
 
 
@@ -55,7 +55,7 @@ def read_numeral(tokens: Sequence[str], at: int) -> tuple[Fraction, int]:
     """
     value, end = _integer(tokens, at)
     word = _token(tokens, end)
-    if word in FRACTIONS and not (_token(tokens, end + 1) in ("root", "power")):
+    if word in FRACTIONS and _token(tokens, end + 1) not in ("root", "power"):
         return (value if end > at else F(1)) * FRACTIONS[word], end + 1
     if end == at:
         return value, end
@@ -113,7 +113,7 @@ def _fits(part: Fraction, more: int) -> bool:
     if part.denominator != 1:
         return False
     return (part % 100 == 0 and part > 0 and more < 100) or (
-        part % 10 == 0 and 20 <= part % 100 and 0 < more < 10
+        part % 10 == 0 and part % 100 >= 20 and 0 < more < 10
     )
 
 

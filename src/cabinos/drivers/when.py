@@ -25,8 +25,8 @@ WEEKDAY |= {"tues": 1, "thur": 3, "thurs": 3}
 MONTH = {name[:n]: month for month, name in enumerate(MONTHS, 1) for n in (3, len(name))}
 MONTH |= {"sept": 9}
 DAYS = {
-    **{"today": 0, "tonight": 0, "tomorrow": 1, "yesterday": -1, "tmrw": 1},
-    **{"day after tomorrow": 2, "day before yesterday": -2},
+    "today": 0, "tonight": 0, "tomorrow": 1, "yesterday": -1, "tmrw": 1,
+    "day after tomorrow": 2, "day before yesterday": -2,
 }
 PERIODS = {"morning": 9, "afternoon": 15, "evening": 19, "tonight": 20, "night": 21}
 NAMED_TIMES = {"noon": time(12), "midday": time(12), "midnight": time(0)}
@@ -66,7 +66,9 @@ TIMES = (
     r"at (?P<hour>\d{1,2})(?![\d:/.-])",
     r"(?P<name>noon|midday|midnight)",
 )
-TIME = tuple(re.compile(rf"(?<![\w:.-])(?:at |by |around )*{pattern}(?![\w:])") for pattern in TIMES)
+TIME = tuple(
+    re.compile(rf"(?<![\w:.-])(?:at |by |around )*{pattern}(?![\w:])") for pattern in TIMES
+)
 PERIOD = re.compile(r"(?:in the |this |at )?\b(morning|afternoon|evening|night)\b")
 LIKE = (
     "write it like 2026-11-24, 2026-11-24T10:30, now, tomorrow at 5pm, next monday, march 3, "
@@ -131,7 +133,9 @@ def _possessive(found: re.Match[str]) -> str:
 def _duration(words: str, now: datetime) -> date | None:
     """`in 10 minutes`, `2 days ago`, `an hour and a half`, `3 weeks from now`."""
     back = words.endswith((" ago", " before now"))
-    core = re.sub(r"^(?:in|after|for)\s+|\s+(?:ago|from now|from today|later|before now)$", "", words)
+    core = re.sub(
+        r"^(?:in|after|for)\s+|\s+(?:ago|from now|from today|later|before now)$", "", words
+    )
     lengths = _lengths(core.split())
     if lengths is None:
         return None
@@ -301,7 +305,9 @@ def _joined(day: date | None, clock: time, known: bool, now: datetime) -> dateti
 
 
 def _stripped(words: str) -> str:
-    words = re.sub(r"^(?:on|at|by|for|until|till|from|this|coming|of|in)\s+|\s+(?:at|on|by|in)$", "", words)
+    words = re.sub(
+        r"^(?:on|at|by|for|until|till|from|this|coming|of|in)\s+|\s+(?:at|on|by|in)$", "", words
+    )
     return "" if words in ("at", "on", "in", "by", "for", "this") else words
 
 

@@ -4,6 +4,7 @@ One temporary store and one folder serve any number of performances, and are emp
 So a row depends on its script, its time and its seed alone, not on what was performed before.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from cabinos.drivers import (
     clock,
     files,
     notes,
+    passages,
+    plot,
     random_choice,
     units,
     words,
@@ -37,6 +40,8 @@ from cabinos.train.errors import TrainError
 __all__ = ["Stage", "StageError"]
 
 Message = dict[str, Any]
+HOME, SHOWN_HOME = ".cabin", "~/.local/share/cabin"
+ZONES = ("UTC", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Kolkata")
 CHANCE = ("random_roll", "random_flip", "random_pick")
 
 
@@ -51,18 +56,32 @@ class Stage:
         self._folder = Path(tempfile.mkdtemp(prefix="cabin-stage-"))
         self._code = Code()
         self._now = datetime.now().astimezone()
-        self._seed = 0
-        devices = [calculate, units, words, notes, files]
+        devices = [calculate, units, words, files, passages, plot]
         tools = [tool for device in devices for tool in device.driver({}).tools]
-        tools += clock.driver({"zone": "UTC"}, now=lambda: self._now).tools
         tools += random_choice.driver({"seed": 0}).tools
         self._tools = {tool.name: tool for tool in tools} | model_tools()
+        self._zones = [self._timed(zone) for zone in ZONES]
+        self._tools |= self._zones[0]
+        self._home = os.environ.get("CABIN_HOME")
+
+    def _timed(self, zone: str) -> dict[str, Tool]:
+        """The devices that know what time it is, for a user who lives in a zone."""
+        tools = [
+            tool
+            for device in (clock, notes)
+            for tool in device.driver({"zone": zone}, now=lambda: self._now).tools
+        ]
+        return {tool.name: tool for tool in tools}
 
     async def __aenter__(self) -> Self:
+        os.environ["CABIN_HOME"] = str(self._folder / HOME)  # where pictures are put
         self._store = Store.open(self._folder / "store.sqlite", synchronous="normal")
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        os.environ.pop("CABIN_HOME")
+        if self._home is not None:
+            os.environ["CABIN_HOME"] = self._home
         await self._code.close()
         await self._store.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -83,8 +102,9 @@ class Stage:
         Raises StageError, with the template's name, if a call fails that should not, or the other
         way round.
         """
-        self._now, self._seed = now, seed
-        known = dict(self._tools) | {tool.name: tool for tool in script.tools}
+        self._now = now
+        known = self._tools | self._zones[seed % len(ZONES)]
+        known |= {tool.name: tool for tool in script.tools}
         if any(isinstance(c, Call) and c.name in CHANCE for t in script.turns for c in t.calls):
             known |= {tool.name: tool for tool in random_choice.driver({"seed": seed}).tools}
         context = await self._set(script.world)
@@ -102,7 +122,7 @@ class Stage:
         for planned in turn.calls:
             call = planned if isinstance(planned, Call) else planned(results)
             outcome = await self._made(call, known, context)
-            text = as_text(outcome.value)
+            text = as_text(outcome.value).replace(str(self._folder / HOME), SHOWN_HOME)
             if outcome.ok == call.fails:
                 raise StageError(f"{call.name} {dict(call.arguments)} gave {text!r}.")
             results.append(text)
@@ -147,7 +167,7 @@ class Stage:
 
     def _files(self, world: World) -> tuple[Any, ...]:
         for old in self._folder.iterdir():
-            if old.is_dir():
+            if old.is_dir() and old.name != HOME:
                 shutil.rmtree(old)
         for name, text in world.files.items():
             path = self._folder / name

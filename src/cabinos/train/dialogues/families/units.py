@@ -1,8 +1,10 @@
 """Quantities in other units."""
 
-from functools import partial
+from fractions import Fraction
+from functools import cache, partial
 from random import Random
 
+from cabinos.drivers.units import convert
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.numbers import in_words, integer, value_of
 from cabinos.train.dialogues.phrases import say
@@ -70,11 +72,11 @@ QUANTITIES: dict[str, tuple[list[tuple[str, str, str]], int]] = {
     "speed": (
         [
             ("mph", "mph", "mph"),
-            ("mile per hour", "miles per hour", "mph"),
+            ("mph", "miles per hour", "mph"),
             ("km/h", "km/h", "kmh"),
-            ("kilometer per hour", "kilometers per hour", "kph"),
+            ("km/h", "kilometers per hour", "kph"),
             ("knot", "knots", "kn"),
-            ("meter per second", "meters per second", "m/s"),
+            ("m/s", "meters per second", "m/s"),
         ],
         300,
     ),
@@ -118,9 +120,18 @@ def pair(rng: Random) -> tuple[str, tuple[str, str, str], tuple[str, str, str], 
     name = rng.choices(list(QUANTITIES), WEIGHTS)[0]
     units, most = QUANTITIES[name]
     first, second = rng.sample(units, 2)
-    while first[2].lower().strip("°s") == second[2].lower().strip("°s"):
+    while not _sensible(name, first[2], second[2]):
         first, second = rng.sample(units, 2)
     return name, first, second, most
+
+
+@cache
+def _sensible(quantity: str, unit: str, other: str) -> bool:
+    """Whether people convert one to the other: not bits to gigabytes, nor kg to kilos."""
+    if quantity == "temperature":
+        return unit.strip("°") != other.strip("°")
+    ratio = convert(Fraction(1), unit, other)
+    return ratio != 1 and Fraction(1, 100_000) <= ratio <= 100_000
 
 
 def amount(rng: Random, most: int) -> tuple[str, str]:
@@ -182,9 +193,10 @@ def converted_value(result: str) -> tuple[str, bool]:
 def compared(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
     """Two quantities: one is put into the other's unit, then the numbers are compared."""
     _, first, second, most = pair(rng)
-    a, b = (str(integer(rng, min(most, 200))) for _ in range(2))
+    a = str(integer(rng, min(most, 200)))
     short = rng.random() < 0.5
     u, v = (first[2], second[2]) if short else (first[1], second[1])
+    b = str(max(1, round(convert(Fraction(a), first[2], second[2]) * rng.randint(30, 190) / 100)))
     call = Call("units_convert", {"value": a, "from_unit": u, "to_unit": v})
     more = rng.random() < 0.5
 
@@ -326,7 +338,7 @@ IMPOSSIBLE = [
 MEANINGS = [
     "what is a kilometer? => A kilometer is a thousand meters. / It's a measure of length: 1,000 meters.",
     "what is a pound? => A pound is a unit of weight.",
-    "what does [mph|km\\/h] mean? => It's a speed: how far something goes in an hour.".replace("\\/", "/"),
+    "what does [mph|km/h] mean? => It's a speed: how far something goes in an hour.",
     "(can you )convert [units|something]( for me)? => Sure. What should I convert, and to which unit?",
     "[convert this|convert it] to [miles|grams|inches] => What should I convert?",
     "which [units|unit conversions] [can|do] you [know|do|support]? => Length, weight, volume, area, speed, temperature, data and time.",
