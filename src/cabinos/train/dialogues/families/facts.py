@@ -172,7 +172,7 @@ def _mine(rng: Random, fillers: Fillers) -> Fact:
         who = ("[who's|who is|what's the name of] my {k}", "who my {k} is", "my {k}")
         return Fact(f"my {key} is {value}", key, *who, f"Your {key} is {value}.")
     else:
-        key, what = fillers.of(rng, FAVORITES)
+        key, what = rng.choice(FAVORITES)
         value = v[what]
     return Fact(f"my {key} is {value}", key, *WHAT, f"Your {key} is {value}.")
 
