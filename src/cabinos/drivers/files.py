@@ -145,8 +145,8 @@ def _line(entry: Entry) -> str:
 @tool(
     effect="pure",
     needs="files",
-    hints="find a file by name where is the file called named locate which files end with extension "
-    "pdf csv txt md python",
+    hints="find a file by name where is the file called named locate which files end with "
+    "extension pdf csv txt md python",
 )
 async def files_find(
     pattern: Annotated[

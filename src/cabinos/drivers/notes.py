@@ -195,7 +195,8 @@ async def notes_list(
 ) -> Labelled:
     """Lists what is to be done, or the notes: the newest first."""
     which = {"todo": OPEN, "done": "kind = 'todo' AND done IS NOT NULL", "note": "kind = 'note'"}
-    where, given = which[kind], ()
+    where = which[kind]
+    given: tuple[str, ...] = ()
     name = list_name(list) if list.strip() else ""
     if name and kind != "note":
         where, given = f"{where} AND list = ?", (name,)

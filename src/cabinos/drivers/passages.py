@@ -82,26 +82,23 @@ class _Search:
         self.documents: list[tuple[Place, str]] = []
         self._deadline = deadline
         self._bytes = 0
+        self._extracted = 0
         self._passages: list[_Passage] = []
 
     def read(self, places: list[Place]) -> None:
         """Takes the text files in, and notes which documents there are."""
         for place in places:
             if not place.is_folder():
-                self._file(place, place.open().peek(8))
+                with place.open() as file:
+                    self._take(place, file.read(MAX_FILE))
                 continue
             with place.open_folder() as opened:
                 for inner, folder, entry in walk(opened):
                     if entry.kind == "file" and entry.size <= MAX_FILE:
-                        here = Place(place.grant, inner)
                         with suppress(OSError), open_file(folder, entry.name) as file:
-                            self._take(here, file.read(MAX_FILE))
+                            self._take(Place(place.grant, inner), file.read(MAX_FILE))
                     if self._is_over():
                         return
-
-    def _file(self, place: Place, _head: bytes) -> None:
-        with place.open() as file:
-            self._take(place, file.read(MAX_FILE))
 
     def _take(self, place: Place, data: bytes) -> None:
         kind = documents.kind_of(place.path, data[:8])
@@ -117,17 +114,17 @@ class _Search:
 
     async def extract(self, place: Place, kind: str) -> None:
         """Takes the text of a PDF, Word or HTML file in; one that cannot be read is left out."""
-        if self._is_over() or self.files_extracted >= MAX_DOCUMENTS:
-            self.left_out = self.left_out or "some documents were left out; ask of fewer"
+        if self._is_over():
             return
-        self.files_extracted += 1
+        if self._extracted >= MAX_DOCUMENTS:
+            self.left_out = "there are more documents than one search reads; grant fewer"
+            return
+        self._extracted += 1
         with suppress(ToolError, OSError):
             with await asyncio.to_thread(place.open) as file:
                 document = await documents.extract(file, kind, place.path)
             self.files += 1
             self._add(place, f"{document.title}\n\n{document.text}")
-
-    files_extracted = 0
 
     def _add(self, place: Place, content: str) -> None:
         path = "/".join(map(shown, place.path.split("/")))

@@ -9,8 +9,9 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,6 @@ from cabinos.store.home import cabin_home
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.axes import Axes
 
 __all__ = ["driver"]
 
@@ -35,6 +35,7 @@ MAX_BARS = 40  # with names of their own below them
 MISSING = "Plots need: pip install 'cabinos[train]'"
 NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+)?(?:e[-+]?\d+)?%?")
 
+Drawing = Callable[[Any], None]  # onto axes of matplotlib
 Bound = Annotated[str | int | float, Field(description="a number, like -10 or 2*pi")]
 
 
@@ -64,7 +65,7 @@ async def plot_function(
     if not first < last:
         raise ToolError(f"the start, {start}, must be below the end, {end}.")
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Any) -> None:
         import numpy as np
 
         x = np.linspace(first, last, POINTS)
@@ -99,7 +100,7 @@ async def plot_values(
     if names and len(names) != len(numbers):
         raise ToolError(f"there are {len(numbers)} values and {len(names)} labels.")
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Any) -> None:
         if names or len(numbers) <= MAX_BARS:
             shown = names or [str(n) for n in range(1, len(numbers) + 1)]
             axes.bar(range(len(numbers)), numbers)
@@ -166,11 +167,23 @@ def _values(node: Node, x: "np.ndarray[Any, Any]") -> Any:
     constants = {"pi": np.pi, "e": np.e}
     if node.operation in constants:
         return constants[node.operation]
-    functions = {
-        "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.true_divide, "^": np.power,
-        "mod": np.mod, "negative": np.negative, "sqrt": np.sqrt, "cbrt": np.cbrt,
-        "abs": np.abs, "sin": np.sin, "cos": np.cos, "tan": np.tan, "exp": np.exp,
-        "log": np.log, "percent": lambda a: np.true_divide(a, 100),
+    functions: dict[str, Callable[..., Any]] = {
+        "+": np.add,
+        "-": np.subtract,
+        "*": np.multiply,
+        "/": np.true_divide,
+        "^": np.power,
+        "mod": np.mod,
+        "negative": np.negative,
+        "sqrt": np.sqrt,
+        "cbrt": np.cbrt,
+        "abs": np.abs,
+        "sin": np.sin,
+        "cos": np.cos,
+        "tan": np.tan,
+        "exp": np.exp,
+        "log": np.log,
+        "percent": lambda a: np.true_divide(a, 100),
     }
     function = functions.get(node.operation)
     if function is None:
@@ -183,7 +196,7 @@ def _name(*parts: object) -> str:
     return f"plot-{int(hashlib.sha256(repr(parts).encode()).hexdigest(), 16) % 10**6:06}.png"
 
 
-def _written(draw: Any, name: str, context: Context) -> str:
+def _written(draw: Drawing, name: str, context: Context) -> str:
     data = _png(draw)
     for grant in context.capabilities.files:
         if grant.writable:
@@ -210,18 +223,16 @@ def _short(path: Path) -> str:
     return str(path)
 
 
-def _png(draw: Any) -> bytes:
+def _png(draw: Drawing) -> bytes:
     """The picture. Raises ToolError if matplotlib is not there."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        figure_type = import_module("matplotlib.figure").Figure
     except ImportError:
         raise ToolError(MISSING) from None
-    figure = Figure(figsize=(6.4, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = figure_type(figsize=(6.4, 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.grid(alpha=0.3)
     draw(axes)
     data = io.BytesIO()
-    figure.savefig(data, format="png", metadata={"Software": None})
+    figure.savefig(data, format="png")
     return data.getvalue()

@@ -14,10 +14,10 @@ __all__ = ["best", "stem", "stems"]
 K1, B = 1.2, 0.75
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 STOP = frozenset(
-    "a about all an and any are as at be been but by can could did do does for from had has have he "
-    "her his how i if in into is it its me my no not of on or our out please she so tell than that "
-    "the their them then there these they this to up us was we were what what's when where which "
-    "who why will with would you your".split()
+    "a about all an and any are as at be been but by can could did do does for from had has have "
+    "he her his how i if in into is it its me my no not of on or our out please she so tell than "
+    "that the their them then there these they this to up us was we were what what's when where "
+    "which who why will with would you your".split()
 )
 # The first that fits is taken off, where enough of the word is left.
 ENDINGS = (

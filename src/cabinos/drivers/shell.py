@@ -95,8 +95,8 @@ def driver(config: Mapping[str, Any]) -> Driver:
         effect="pure",
         authority=["command"],
         needs="shell",
-        hints="run a command that only looks shell terminal grep count lines words du disk space ls "
-        "show git log status wc",
+        hints="run a command that only looks shell terminal grep count lines words du disk space "
+        "ls show git log status wc",
     )
     async def shell_read(command: Command, timeout: Timeout = 60, *, context: Context) -> str:
         """Runs a command that only looks: like shell_run, but every folder is read-only."""

@@ -13,9 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cabinos.drivers.arithmetic import parse
-from cabinos.drivers.calculate import evaluate
-from cabinos.drivers.numerals import decimal_of, rounded
+from cabinos.drivers.numerals import decimal_of, numeral, rounded
 from cabinos.kernel.driver import Driver, tool
 from cabinos.kernel.errors import ToolError
 
@@ -269,17 +267,12 @@ def _number(value: str | float) -> Fraction:
             raise ToolError(f"numbers have at most {MAX_DIGITS} digits.")
         return Fraction(parts[0]) / Fraction(parts[1])
     except (InvalidOperation, ValueError, OverflowError):
-        return _in_words(text)
+        in_words = numeral(text)
+        if in_words is not None:
+            return in_words
+        raise ToolError(f"{value!r} is not a number; write it like 12.5 or 3/4.") from None
     except ZeroDivisionError:
         raise ToolError(f"{value!r} divides by zero.") from None
-
-
-def _in_words(text: str) -> Fraction:
-    """`two and a half`, `1,500`, `a dozen`."""
-    try:
-        return evaluate(parse(text)).number
-    except ToolError:
-        raise ToolError(f"{text!r} is not a number; write it like 12.5 or 3/4.") from None
 
 
 def _written(exact: Fraction) -> str:

@@ -8,9 +8,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 from cabinos.drivers import (
     calculate,
@@ -31,6 +33,7 @@ from cabinos.kernel.errors import InvalidArguments
 from cabinos.kernel.image import Exit
 from cabinos.kernel.images.code import Code
 from cabinos.kernel.outcome import Outcome
+from cabinos.kernel.retrieval import ESCALATE
 from cabinos.kernel.settle import as_text
 from cabinos.kernel.syscall import model_tools
 from cabinos.store.database import Store
@@ -62,7 +65,7 @@ class Stage:
         self._tools = {tool.name: tool for tool in tools} | model_tools()
         self._zones = [self._timed(zone) for zone in ZONES]
         self._tools |= self._zones[0]
-        self._home = os.environ.get("CABIN_HOME")
+        self._props = ExitStack()
 
     def _timed(self, zone: str) -> dict[str, Tool]:
         """The devices that know what time it is, for a user who lives in a zone."""
@@ -74,14 +77,14 @@ class Stage:
         return {tool.name: tool for tool in tools}
 
     async def __aenter__(self) -> Self:
-        os.environ["CABIN_HOME"] = str(self._folder / HOME)  # where pictures are put
+        # Pictures are put there, and are empty: nobody looks, and drawing one takes long.
+        self._props.enter_context(patch.dict(os.environ, CABIN_HOME=str(self._folder / HOME)))
+        self._props.enter_context(patch.object(plot, "_png", lambda _draw: b""))
         self._store = Store.open(self._folder / "store.sqlite", synchronous="normal")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        os.environ.pop("CABIN_HOME")
-        if self._home is not None:
-            os.environ["CABIN_HOME"] = self._home
+        self._props.close()
         await self._code.close()
         await self._store.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -92,7 +95,7 @@ class Stage:
             tool
             for tool in self._tools.values()
             if (script.world.files or tool.needs != "files")
-            and (script.world.escalates or tool.name != "escalate")
+            and (script.world.escalates or tool.name != ESCALATE)
         ]
         return [*tools, *script.tools]
 
@@ -137,6 +140,8 @@ class Stage:
         return messages[:-1]  # whoever takes over reads the result
 
     async def _made(self, call: Call, known: dict[str, Tool], context: Context) -> Outcome:
+        if call.name == ESCALATE:
+            return Outcome("")  # whoever takes over goes on
         if call.name == "exec":
             return await self._executed(str(call.arguments["code"]))
         tool = known.get(call.name)

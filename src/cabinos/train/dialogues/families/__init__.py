@@ -13,6 +13,11 @@ HELD_OUT = 10  # one template in so many of every family, at least one
 # family: percent of the rows. Each is a module here with a list `TEMPLATES`.
 SHARES: dict[str, float] = {
     "calculate": 14,
+    "units": 9,
+    "dates": 10,
+    "chance": 3,
+    "python": 3.5,
+    "plot": 1.5,
 }
 
 
