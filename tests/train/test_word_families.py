@@ -18,8 +18,8 @@ SEEDS = 3
 NOW = datetime(2026, 3, 14, 15, 9, tzinfo=UTC)
 # Arguments that are a choice of the schema, or code, and so are not said.
 CHOSEN = {("notes_list", "kind"), ("exec", "code")}
-# Reminders are on a list of that name, however one calls them.
-IMPLIED = {("notes_list", "list", "reminders")}
+# Reminders are on a list of that name, however one calls them; days are counted from today.
+IMPLIED = {("notes_list", "list", "reminders"), ("clock_between", "start", "today")}
 
 
 def family(name: str) -> list[Template]:

@@ -49,8 +49,8 @@ OTHER = [
     "no, {x}", "{x} [instead|rather]", "[and|also|plus] {x}", "and {x} too", "{x} as well", "wrong, {x}",
 ]  # fmt: skip
 UPDATE = [
-    "no, it's {v}", "sorry, it's {v}", "i meant {v}", "wrong, it is {v}", "[oops|correction]: {v}", "it's {v} now",
-    "actually it's {v}", "no, {v}", "make that {v}", "that should be {v}",
+    "no, {f}", "sorry, {f}", "i meant {f}", "wrong, {f}", "[oops|correction]: {f}", "{f}, not what i said", "actually {f}",
+    "no wait, {f}", "that was wrong, {f}", "correct that: {f}", "i made a mistake, {f}", "hm no, {f}",
 ]  # fmt: skip
 AND = [
     "add {x} and {y} as two things to my {l} list", "put {x} on my {l} list, and then {y}", "add {x}, then add {y} to my {l} list",
@@ -175,7 +175,7 @@ def update(rng: Random, fillers: Fillers, pattern: str) -> Script:
     old, new = code(rng), code(rng)
     begin = Turn(say(rng, "remember that {f}", f=f"my {key} is {old}"), f"Noted: your {key} is {old}.", (Call("notes_remember", {"text": f"my {key} is {old}"}),))
     calls = (Call("notes_forget", {"thing": f"my {key} is {old}"}), Call("notes_remember", {"text": f"my {key} is {new}"}))
-    return Script((begin, Turn(say(rng, pattern, v=new), f"Corrected: your {key} is {new}.", calls)))
+    return Script((begin, Turn(say(rng, pattern, f=f"my {key} is {new}"), f"Corrected: your {key} is {new}.", calls)))
 
 
 def both_on(rng: Random, fillers: Fillers, pattern: str) -> Script:

@@ -10,11 +10,23 @@ from pathlib import Path
 from random import Random
 
 from cabinos.train.dialogues.families.facts import values
+from cabinos.train.dialogues.families.files import there
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Template, Turn, World, templates
 
 REQUESTS = Path(__file__).with_name("out_of_scope.txt")
+# What is missing for the intents of SNIPS.
+WRITTEN = {
+    "GetWeather": "I have no weather service",
+    "PlayMusic": "I can't play or control media",
+    "BookRestaurant": "I can't order or reserve",
+    "AddToPlaylist": "I can't play or control media",
+    "RateBook": "I can't rate books anywhere",
+    "SearchCreativeWork": "I have no film or event listings",
+    "SearchScreeningEvent": "I have no film or event listings",
+}
+WITH_FILES = 0.2  # share of the requests that are made where a folder was granted
 ESCALATED = 0.4  # share of the requests that meet a larger model
 APOLOGIES = (
     "I can't do that here: {missing}, and no larger model is configured.",
@@ -25,6 +37,7 @@ CARRIERS = (
     "{r}", "{r}", "{r}", "{r}", "{r}", "{r}", "hey {r}", "please {r}", "cabin, {r}",
     "ok {r}", "{r} please", "hi, {r}", "so {r}", "one question: {r}", "hey cabin {r}",
 )  # fmt: skip
+SAID = ("{r}", "{r}.", "(please ){r}", "[hey|ok|hi], {r}", "[cabin|hey cabin], {r}", "{r} please", "{r}, thanks", "{r}(now)?")
 REFUSALS = ("No, I won't help with that.", "I won't do that.", "Sorry, I won't help with that.")
 HARMFUL = [
     "how [do i|can i|to] [make|build] a [bomb|pipe bomb|gun|silencer]( at home)?",
@@ -66,15 +79,24 @@ NEAR = [
 ]
 
 
-def declined(domain: str, missing: str, rng: Random, fillers: Fillers, pattern: str) -> Script:
-    """A request of the domain, with a larger model or without."""
+def declined(missing: str, rng: Random, fillers: Fillers, pattern: str) -> Script:
+    """A request of a domain, with a larger model or without."""
     carrier = rng.choice(CARRIERS)
     says = say(rng, carrier.replace("{r}", pattern), **values(rng, fillers))
-    return refused(rng, says, missing, world=World(escalates=rng.random() < ESCALATED))
+    return refused(rng, fillers, says, missing)
 
 
-def refused(rng: Random, says: str, missing: str, world: World) -> Script:
+def written(intent: str, missing: str, rng: Random, fillers: Fillers, pattern: str) -> Script:
+    """A request that somebody wrote for another assistant."""
+    text = fillers.one(rng, intent)
+    says = say(rng, pattern, r=text.lower() if rng.random() < 0.5 else text)
+    return refused(rng, fillers, says, missing)
+
+
+def refused(rng: Random, fillers: Fillers, says: str, missing: str) -> Script:
     """Handed over, or answered with what is missing."""
+    files = there(rng, fillers, 1) if rng.random() < WITH_FILES else {}
+    world = World(files=files, escalates=rng.random() < ESCALATED)
     if world.escalates:
         return Script((Turn(says, "", (Call("escalate", {}),)),), world)
     return Script((Turn(says, rng.choice(APOLOGIES).format(missing=missing)),), world)
@@ -123,11 +145,16 @@ def out_of_scope() -> Iterator[Template]:
         if line.startswith("# "):
             domain, _, missing = line[2:].partition(": ")
         else:
-            yield from templates(f"decline/{domain}", partial(declined, domain, missing), [line])
+            yield from templates(f"decline/{domain}", partial(declined, missing), [line])
 
 
 TEMPLATES = [
     *out_of_scope(),
+    *(
+        made
+        for intent, missing in WRITTEN.items()
+        for made in templates(f"decline/{intent}", partial(written, intent, missing), SAID)
+    ),
     *templates("decline/harmful", harmful, HARMFUL),
     *templates("decline/near", near, NEAR),
 ]

@@ -211,12 +211,12 @@ def quoted(line: Line, quote: str, nothing: str, results: Results) -> str:
     """The line where it stands: `950 dollars. lease.txt, line 3: "Rent: 950 dollars a month."`"""
     for found in results[0].splitlines():
         where, _, text = found.partition(": ")
-        if text == line.text:
+        if line.text in text:
             path, _, number = where.rpartition(":")
             name = path.rpartition("/")[2]
             if not line.short:
                 quote = '{name}, line {n}: "{text}"'
-            return quote.format(short=line.short, name=name, n=number, text=text)
+            return quote.format(short=line.short, name=name, n=number, text=line.text)
     return nothing
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from random import Random
 
 from cabinos.train.dialogues.families.facts import Fact, a_fact, yours
+from cabinos.train.dialogues.families.files import there
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, World, templates
@@ -109,8 +110,9 @@ def recalled(rng: Random, fillers: Fillers, pattern: str) -> Script:
     asked = Fact(fact.text, key, fact.ask, fact.embedded, fact.topic, fact.answer)
     says = question(rng, asked, pattern)
     query = key if key in says else re.search(re.escape(key), says, re.I)[0] if re.search(re.escape(key), says, re.I) else _named(says, fact)
+    files = there(rng, fillers, 1) if rng.random() < 0.2 else {}
     answer = partial(_answer, fact, rng.choice(MISSING), rng.random() < 0.15)
-    return Script((Turn(says, answer, (Call("notes_recall", {"query": query}),)),), World(notes=tuple(told)))
+    return Script((Turn(says, answer, (Call("notes_recall", {"query": query}),)),), World(notes=tuple(told), files=files))
 
 
 def _named(says: str, fact: Fact) -> str:
