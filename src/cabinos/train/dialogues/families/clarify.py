@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from cabinos.train.dialogues.families.facts import a_fact, a_task, a_time, yours
+from cabinos.train.dialogues.families.facts import a_fact, a_task, a_time, span, yours
 from cabinos.train.dialogues.families.reminders import ALARMED, REMINDED, RINGS, length, moment, told
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
@@ -70,7 +70,7 @@ def timer(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """For how long?"""
     lasts = length(rng)
     begin = Turn(says := say(rng, pattern), ask(rng, "For how long?", "How long should it run?"))
-    text = says[at : at + 5] if (at := says.lower().find("timer")) >= 0 else lasts
+    text = span(says, "timer") or lasts
     call = Call("notes_remind", {"text": text, "when": lasts})
     then = Turn(say(rng, rng.choice(LENGTHS), d=lasts), partial(told, RINGS, rng.random()), (call,))
     return Script((begin, then))
@@ -80,7 +80,7 @@ def alarm(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """For when?"""
     when = moment(rng)
     begin = Turn(says := say(rng, pattern), ask(rng, "For when?", "For what time?"))
-    text = says[at : at + 5] if (at := says.lower().find("alarm")) >= 0 else when
+    text = span(says, "alarm") or when
     call = Call("notes_remind", {"text": text, "when": when})
     then = Turn(say(rng, rng.choice(TIMES), w=when), partial(told, ALARMED, rng.random()), (call,))
     return Script((begin, then))

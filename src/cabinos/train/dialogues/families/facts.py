@@ -1,12 +1,13 @@
 """What people tell and ask: facts of their lives, tasks, times, and words to fill phrases with."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 from cabinos.train.dialogues.fillers import Fillers
 
-__all__ = ["Fact", "a_fact", "a_task", "a_time", "values", "yours"]
+__all__ = ["Fact", "a_date", "a_fact", "a_task", "a_time", "alone", "code", "span", "values", "yours"]
 
 ROOMS = ("kitchen", "bedroom", "bathroom", "living room", "garage", "hallway", "office", "attic", "cellar", "study", "nursery", "dining room")
 KIN = ("mum", "mom", "dad", "wife", "husband", "sister", "brother", "son", "daughter", "aunt", "uncle", "boss", "neighbor", "cousin", "grandma", "roommate")
@@ -249,6 +250,12 @@ SWAPS = {"my": "your", "i": "you", "me": "you", "i'm": "you're", "am": "are", "m
 def yours(text: str) -> str:
     """The user's words as told back: my locker is your locker."""
     return " ".join(SWAPS.get(word.lower(), word) for word in text.split(" "))
+
+
+def span(says: str, words: str) -> str:
+    """The words as they were said, to the end of the last one; empty if they were not."""
+    found = re.search(rf"\b{re.escape(words)}\w*", says, re.I)
+    return found[0] if found else ""
 
 
 def alone(rng: Random, fillers: Fillers, count: int, *, among: Sequence[str] = ()) -> list[str]:

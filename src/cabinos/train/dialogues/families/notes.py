@@ -4,7 +4,7 @@ import re
 from functools import partial
 from random import Random
 
-from cabinos.train.dialogues.families.facts import Fact, a_fact, yours
+from cabinos.train.dialogues.families.facts import Fact, a_fact, span, yours
 from cabinos.train.dialogues.families.files import there
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
@@ -109,17 +109,11 @@ def recalled(rng: Random, fillers: Fillers, pattern: str) -> Script:
     key = fact.key.lower() if lower else fact.key
     asked = Fact(fact.text, key, fact.ask, fact.embedded, fact.topic, fact.answer)
     says = question(rng, asked, pattern)
-    query = key if key in says else re.search(re.escape(key), says, re.I)[0] if re.search(re.escape(key), says, re.I) else _named(says, fact)
+    topic = fact.topic.replace("{k}", fact.key).removeprefix("my ")
+    query = span(says, key) or span(says, topic) or says
     files = there(rng, fillers, 1) if rng.random() < 0.2 else {}
     answer = partial(_answer, fact, rng.choice(MISSING), rng.random() < 0.15)
     return Script((Turn(says, answer, (Call("notes_recall", {"query": query}),)),), World(notes=tuple(told), files=files))
-
-
-def _named(says: str, fact: Fact) -> str:
-    """The topic where the phrase does not use the key's words."""
-    topic = fact.topic.replace("{k}", fact.key).removeprefix("my ")
-    found = re.search(re.escape(topic), says, re.I)
-    return found[0] if found else says
 
 
 def _answer(fact: Fact, missing: str, quoting: bool, results: Results) -> str:
@@ -139,9 +133,7 @@ def forgotten(rng: Random, fillers: Fillers, pattern: str) -> Script:
     told.insert(rng.randint(0, len(told)), fact.text)
     says = question(rng, fact, pattern)
     topic = fact.topic.replace("{k}", fact.key)
-    thing = next((t for t in (fact.key, topic) if t.lower() in says.lower()), topic)
-    at = says.lower().index(thing.lower())
-    call = Call("notes_forget", {"thing": says[at : at + len(thing)]})
+    call = Call("notes_forget", {"thing": span(says, fact.key) or span(says, topic) or says})
     return Script((Turn(says, _gone, (call,)),), World(notes=tuple(told)))
 
 

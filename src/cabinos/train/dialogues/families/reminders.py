@@ -146,13 +146,14 @@ def shown(rng: Random, fillers: Fillers, pattern: str) -> Script:
     name = rng.choice(("reminders", "reminders", "reminders", "timers", "alarms"))
     tasks = list(dict.fromkeys(a_task(rng, fillers) for _ in range(rng.randrange(4))))
     world = World(todos=tuple(("reminders", task) for task in tasks))
-    call = Call("notes_list", {"list": "reminders"})
+    says = say(rng, pattern, r=name)
+    call = Call("notes_list", {"list": name} if name == "reminders" else {})
 
     def reply(results: Results) -> str:
         texts = [yours(text) for _, _, text in LINE.findall(results[0])]
         return "You have no reminders." if not texts else "Your reminders: " + ", ".join(texts) + "."
 
-    return Script((Turn(say(rng, pattern, r=name), reply, (call,)),), world)
+    return Script((Turn(says, reply, (call,)),), world)
 
 
 def cancelled(rng: Random, fillers: Fillers, pattern: str) -> Script:
