@@ -10,7 +10,8 @@ from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, World, templates
 
 ASK = [
-    "{q}", "{q}", "{q}?", "{q}?", "according to my documents, {q}?", "[check|look in] my documents: {q}?",
+    "{q}", "{q}?", "{q}??", "{q} ?", "[so|now|um|ok] {q}", "{q} exactly?", "{q} cabin", "[sorry|hm], {q}?",
+    "{q} again?", "quickly: {q}?", "{q} please", "according to my documents, {q}?", "[check|look in] my documents: {q}?",
     "[look it up|look|check] in my files: {q}?", "{q}, according to the {d}?", "what does the {d} say, {q}?",
     "[hey|ok] cabin, {q}?", "can you look up {q}?", "in the {d}, {q}?", "search my documents: {q}?",
     "from my {d}: {q}?", "{q}? it's in my files", "{q}? it should be in the {d}", "please check {q}",

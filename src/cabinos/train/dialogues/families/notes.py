@@ -32,7 +32,8 @@ REMEMBER = [
     "[put|keep] this in your [notes|memory]: {f}", "tell you what to remember: {f}",
 ]  # fmt: skip
 RECALL = [
-    "{q}?", "{q}", "{q}", "{q}?", "{q} [again|now]?", "{q}, do you [know|remember]?",
+    "{q}?", "{q}", "{q}??", "{q} ?", "[so|and|now|um|ok] {q}", "{q} exactly?", "{q} cabin", "{q} again?",
+    "{q}, please", "quickly: {q}", "[sorry|hm], {q}", "{q} now?", "{q}, do you [know|remember]?",
     "do you [remember|know|recall] {e}?", "can you [tell me|remember|recall|remind me] {e}?",
     "tell me {e}", "[i forgot|i forget|i don't remember|i can't remember] {e}", "remind me {e}",
     "i need to know {e}", "could you tell me {e}( please)?", "please tell me {e}",
