@@ -30,10 +30,10 @@ LONGEST = 1000  # characters at each end of a request, and of a description, tha
 STOP = frozenset(
     "a about again all also am an and any are as at be been but by can could d did do does for "
     "from get give go had has have hello her hey hi him his how i if in into is it its just know "
-    "let like ll m may me my need no not now of ok on one or our out own please re s said shall "
-    "she should so some t tell than thank thanks that the their them then there these they thing "
-    "this those to too up us use very want was we were what when where which who will with would "
-    "yes you your".split()
+    "let like ll m many may me much my need no not now of ok on one or our out own please re s "
+    "said shall she should so some t tell than thank thanks that the their them then there these "
+    "they thing this those to too up us use very want was we were what when where which who will "
+    "with would yes you your".split()
 )
 
 _UNITS = (
