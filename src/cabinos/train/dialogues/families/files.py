@@ -52,13 +52,38 @@ WRITE = [
     "create {f} containing {t}", "store {t} in the file {f}", "write a file {f} with the text {t}",
 ]  # fmt: skip
 ABSENT = ["read {f}", "open {f}", "show me {f}", "what's in {f}?", "what does {f} say?", "cat {f}"]
-NAMES = ("budget", "todo", "ideas", "diary", "contacts", "plan", "draft", "cv", "inventory", "thesis", "packing", "taxes", "songs", "travel", "garden", "speech", "summary", "results")
+NAMES = (
+    "budget",
+    "todo",
+    "ideas",
+    "diary",
+    "contacts",
+    "plan",
+    "draft",
+    "cv",
+    "inventory",
+    "thesis",
+    "packing",
+    "taxes",
+    "songs",
+    "travel",
+    "garden",
+    "speech",
+    "summary",
+    "results",
+)
 ENDS = ("txt", "md", "csv", "log", "py", "json")
 
 
 def named(rng: Random, fillers: Fillers) -> str:
     """A file's name."""
-    stem = rng.choice((fillers.of(rng, NAMES), fillers.of(rng, NAMES), fillers.one(rng, "noun").split()[0].lower()))
+    stem = rng.choice(
+        (
+            fillers.of(rng, NAMES),
+            fillers.of(rng, NAMES),
+            fillers.one(rng, "noun").split()[0].lower(),
+        )
+    )
     stem += rng.choice(("", "", "", "_2024", "-final", "2", f"_{fillers.one(rng, 'name').lower()}"))
     return f"{stem}.{rng.choice(ENDS)}"
 
@@ -77,9 +102,13 @@ def there(rng: Random, fillers: Fillers, count: int) -> dict[str, str]:
 def find(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """Where a file is."""
     files = there(rng, fillers, rng.randint(1, 4))
-    name = rng.choice(list(files)).rpartition("/")[2] if rng.random() < 0.85 else named(rng, fillers)
+    name = (
+        rng.choice(list(files)).rpartition("/")[2] if rng.random() < 0.85 else named(rng, fillers)
+    )
     call = Call("files_find", {"pattern": name})
-    return Script((Turn(say(rng, pattern, f=name), partial(_found, name), (call,)),), World(files=files))
+    return Script(
+        (Turn(say(rng, pattern, f=name), partial(_found, name), (call,)),), World(files=files)
+    )
 
 
 def find_kind(rng: Random, fillers: Fillers, pattern: str) -> Script:
@@ -114,10 +143,15 @@ def _said(name: str, text: str, results: Results) -> str:
 
 def listed(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """What is in a folder."""
-    files = {path.replace("old/", "").replace("2024/", ""): text for path, text in there(rng, fillers, rng.randint(1, 4)).items()}
+    files = {
+        path.replace("old/", "").replace("2024/", ""): text
+        for path, text in there(rng, fillers, rng.randint(1, 4)).items()
+    }
     folder = next(iter(files)).partition("/")[0]
     call = Call("files_list", {"path": folder})
-    return Script((Turn(say(rng, pattern, d=folder), partial(_inside, folder), (call,)),), World(files=files))
+    return Script(
+        (Turn(say(rng, pattern, d=folder), partial(_inside, folder), (call,)),), World(files=files)
+    )
 
 
 def _inside(folder: str, results: Results) -> str:
@@ -144,7 +178,9 @@ def search(rng: Random, fillers: Fillers, pattern: str) -> Script:
     words = [word.strip(".,:?") for line in lines for word in line.text.split() if len(word) > 4]
     word = rng.choice(words) if rng.random() < 0.85 else fillers.one(rng, "noun").lower()
     call = Call("files_search", {"query": word})
-    return Script((Turn(say(rng, pattern, w=word), partial(_lines, word), (call,)),), World(files=files))
+    return Script(
+        (Turn(say(rng, pattern, w=word), partial(_lines, word), (call,)),), World(files=files)
+    )
 
 
 def _lines(word: str, results: Results) -> str:
@@ -152,7 +188,9 @@ def _lines(word: str, results: Results) -> str:
     if not hits:
         return f'No file says "{word}".'
     parts = [hit.split(":", 2) for hit in hits[:2]]
-    told = "; ".join(f'{path.rpartition("/")[2]}, line {n}: "{text.strip()}"' for path, n, text in parts)
+    told = "; ".join(
+        f'{path.rpartition("/")[2]}, line {n}: "{text.strip()}"' for path, n, text in parts
+    )
     return told + (f", and {len(hits) - 2} more." if len(hits) > 2 else "")
 
 
@@ -160,20 +198,33 @@ def write(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """A new file of a line."""
     files = there(rng, fillers, 1)
     folder = next(iter(files)).partition("/")[0]
-    text = rng.choice((a_task(rng, fillers), f"{values(rng, fillers)['food']} and {fillers.one(rng, 'food').lower()}"))
+    text = rng.choice(
+        (
+            a_task(rng, fillers),
+            f"{values(rng, fillers)['food']} and {fillers.one(rng, 'food').lower()}",
+        )
+    )
     said = f'"{text}"' if rng.random() < 0.5 else text
     path = f"{folder}/{named(rng, fillers)}"
     call = Call("files_write", {"path": path, "text": text})
-    return Script((Turn(say(rng, pattern, t=said, f=path), f"Saved in {path}.", (call,)),), World(files=files))
+    return Script(
+        (Turn(say(rng, pattern, t=said, f=path), f"Saved in {path}.", (call,)),), World(files=files)
+    )
 
 
 def absent(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """A file that is not there."""
     files = there(rng, fillers, rng.randint(1, 2))
     folder = next(iter(files)).partition("/")[0]
-    path = f"{folder}/missing_{named(rng, fillers)}" if rng.random() < 0.3 else f"{folder}/x{named(rng, fillers)}"
+    path = (
+        f"{folder}/missing_{named(rng, fillers)}"
+        if rng.random() < 0.3
+        else f"{folder}/x{named(rng, fillers)}"
+    )
     call = Call("files_read", {"path": path}, fails=True)
-    return Script((Turn(say(rng, pattern, f=path), f"There is no {path}.", (call,)),), World(files=files))
+    return Script(
+        (Turn(say(rng, pattern, f=path), f"There is no {path}.", (call,)),), World(files=files)
+    )
 
 
 Write = Callable[[Random, Fillers, str], Script]
@@ -181,4 +232,6 @@ KINDS: list[tuple[str, Write, list[str]]] = [
     ("find", find, FIND), ("find-kind", find_kind, FIND_KIND), ("read", read, READ), ("list", listed, LIST),
     ("root", root, ROOT), ("search", search, SEARCH), ("write", write, WRITE), ("absent", absent, ABSENT),
 ]  # fmt: skip
-TEMPLATES = [made for kind, write, patterns in KINDS for made in templates(f"files/{kind}", write, patterns)]
+TEMPLATES = [
+    made for kind, write, patterns in KINDS for made in templates(f"files/{kind}", write, patterns)
+]

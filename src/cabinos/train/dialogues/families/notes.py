@@ -67,7 +67,14 @@ LIST = [
     "read [out|back] my notes", "what did i ask you to remember?", "open my notes",
     "let me see my notes", "what's in my notes?", "all notes please", "can you list my notes?",
 ]  # fmt: skip
-NOTED = ("I'll remember that {y}.", "Noted: {y}.", "OK, I'll remember that.", "Got it: {y}.", "Noted.", "I'll remember that.")
+NOTED = (
+    "I'll remember that {y}.",
+    "Noted: {y}.",
+    "OK, I'll remember that.",
+    "Got it: {y}.",
+    "Noted.",
+    "I'll remember that.",
+)
 MISSING = (
     "I have no note about {t}.",
     "You haven't told me about {t} yet.",
@@ -114,7 +121,10 @@ def recalled(rng: Random, fillers: Fillers, pattern: str) -> Script:
     query = span(says, key) or span(says, topic) or says
     files = there(rng, fillers, 1) if rng.random() < 0.2 else {}
     answer = partial(_answer, fact, rng.choice(MISSING), rng.random() < 0.15)
-    return Script((Turn(says, answer, (Call("notes_recall", {"query": query}),)),), World(notes=tuple(told), files=files))
+    return Script(
+        (Turn(says, answer, (Call("notes_recall", {"query": query}),)),),
+        World(notes=tuple(told), files=files),
+    )
 
 
 def _answer(fact: Fact, missing: str, quoting: bool, results: Results) -> str:

@@ -72,10 +72,30 @@ CANCEL_TIMER = [
     "never mind the {timer}", "forget the {timer}", "turn off the {timer}", "[cancel|clear] {timer} please",
     "i don't need the {timer} [anymore|now]", "kill the {timer}", "please cancel the {timer}",
 ]  # fmt: skip
-REMINDED = ("I'll remind you on {day} {date} at {time}: {x}.", "Reminder set for {day} {date} {time}: {x}.", "I'll remind you {day} at {time}: {x}.")
+REMINDED = (
+    "I'll remind you on {day} {date} at {time}: {x}.",
+    "Reminder set for {day} {date} {time}: {x}.",
+    "I'll remind you {day} at {time}: {x}.",
+)
 RINGS = ("Your {x} is set for {time}.", "{X} set: it ends at {time}.", "OK, {x} set for {time}.")
 ALARMED = ("{X} set for {day} at {time}.", "Your {x} is set for {day} {date} {time}.")
-NAMES = ("pasta", "eggs", "rice", "tea", "laundry", "oven", "pizza", "bread", "nap", "break", "workout", "cookies", "study", "chicken", "plank")
+NAMES = (
+    "pasta",
+    "eggs",
+    "rice",
+    "tea",
+    "laundry",
+    "oven",
+    "pizza",
+    "bread",
+    "nap",
+    "break",
+    "workout",
+    "cookies",
+    "study",
+    "chicken",
+    "plank",
+)
 
 
 def told(answers: tuple[str, ...], draw: float, results: Results) -> str:
@@ -128,17 +148,38 @@ def named(rng: Random, fillers: Fillers, pattern: str) -> Turn:
 def moment(rng: Random) -> str:
     """A time of day, with its day or without, as it follows `at`."""
     clock = f"{rng.randrange(4, 13)}{rng.choice(('', ':30', ':15', ':45', ':10'))}{rng.choice(('am', ' am', 'am', 'pm', ' pm'))}"
-    day = rng.choice((" tomorrow", " tomorrow", f" on {rng.choice(('monday', 'friday', 'sunday', 'thursday'))}", "", "", ""))
+    day = rng.choice(
+        (
+            " tomorrow",
+            " tomorrow",
+            f" on {rng.choice(('monday', 'friday', 'sunday', 'thursday'))}",
+            "",
+            "",
+            "",
+        )
+    )
     return clock + day
 
 
 def alarmed(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
     """An alarm, and being woken: the text is the words for it."""
     when = moment(rng)
-    name = "alarm" if "{alarm}" in pattern else rng.choice(("wake me", "wake me up", "wake me up", "get me up"))
+    name = (
+        "alarm"
+        if "{alarm}" in pattern
+        else rng.choice(("wake me", "wake me up", "wake me up", "get me up"))
+    )
     call = Call("notes_remind", {"text": name, "when": when})
-    answers = ALARMED if name == "alarm" else ("I'll wake you on {day} at {time}.", "OK: {day} {date}, {time}.")
-    return Turn(say(rng, pattern, alarm=name, wake=name, w=when), partial(told, answers, rng.random()), (call,))
+    answers = (
+        ALARMED
+        if name == "alarm"
+        else ("I'll wake you on {day} at {time}.", "OK: {day} {date}, {time}.")
+    )
+    return Turn(
+        say(rng, pattern, alarm=name, wake=name, w=when),
+        partial(told, answers, rng.random()),
+        (call,),
+    )
 
 
 def shown(rng: Random, fillers: Fillers, pattern: str) -> Script:
@@ -151,7 +192,9 @@ def shown(rng: Random, fillers: Fillers, pattern: str) -> Script:
 
     def reply(results: Results) -> str:
         texts = [yours(text) for _, _, text in LINE.findall(results[0])]
-        return "You have no reminders." if not texts else "Your reminders: " + ", ".join(texts) + "."
+        return (
+            "You have no reminders." if not texts else "Your reminders: " + ", ".join(texts) + "."
+        )
 
     return Script((Turn(says, reply, (call,)),), world)
 
@@ -167,12 +210,18 @@ def cancelled(rng: Random, fillers: Fillers, pattern: str) -> Script:
     else:
         text, when = a_task(rng, fillers), a_time(rng)
         opening, answers = "remind me to {t} {w}", REMINDED
-    begin = Turn(say(rng, opening, t=text, w=when), partial(told, answers, rng.random()), (Call("notes_remind", {"text": text, "when": when}),))
+    begin = Turn(
+        say(rng, opening, t=text, w=when),
+        partial(told, answers, rng.random()),
+        (Call("notes_remind", {"text": text, "when": when}),),
+    )
 
     def gone(results: Results) -> str:
         return f"Cancelled: {yours(results[0].partition(' is forgotten: ')[2])}."
 
-    then = Turn(say(rng, pattern, x=text, timer=text), gone, (Call("notes_forget", {"thing": text}),))
+    then = Turn(
+        say(rng, pattern, x=text, timer=text), gone, (Call("notes_forget", {"thing": text}),)
+    )
     return Script((begin, then))
 
 

@@ -116,7 +116,7 @@ TALK = [
     f"are you [there|awake|ready|working]? => Yes, I'm here. / I'm here. What can I do?",
     f"will you [marry me|be my friend|take over the world]? => I'm a program, so let's stay colleagues.",
     f"do you know me? => Only what you told me to remember.",
-    f"can you [learn|remember things|remember what i say]? => Yes: say \"remember that\" and what it is.",
+    f'can you [learn|remember things|remember what i say]? => Yes: say "remember that" and what it is.',
     f"what model are you? => I'm a small Cabin model that runs on your machine. / A small model called Cabin.",
     f"how do you work? => A small model chooses tools, and the tools do the work.",
     f"[test|testing|this is a test|1 2 3 test] => It works. What can I do? / I'm here.",
@@ -130,11 +130,33 @@ TALK = [
 def talked(rng: Random, fillers: Fillers, pattern: str) -> Turn:
     """`says => answer / another answer`."""
     text, _, answers = pattern.partition(" => ")
-    known = values(rng, fillers) | {"k": rng.choice(("pets", "kids", "parents", "a family", "friends", "a girlfriend", "a body", "hobbies", "plans", "dreams"))}
+    known = values(rng, fillers) | {
+        "k": rng.choice(
+            (
+                "pets",
+                "kids",
+                "parents",
+                "a family",
+                "friends",
+                "a girlfriend",
+                "a body",
+                "hobbies",
+                "plans",
+                "dreams",
+            )
+        )
+    }
     text = text.replace("[{k}]", "{k}")
     if "have any" in text or "are your" in text:
-        known["k"] = rng.choice(("pets", "kids", "friends", "parents", "siblings", "plans", "feelings", "dreams"))
-    return Turn(say(rng, text, **known), rng.choice(answers.split(" / ")).replace("{k}", known["k"].removeprefix("a ")).replace("{name}", known["name"]))
+        known["k"] = rng.choice(
+            ("pets", "kids", "friends", "parents", "siblings", "plans", "feelings", "dreams")
+        )
+    return Turn(
+        say(rng, text, **known),
+        rng.choice(answers.split(" / "))
+        .replace("{k}", known["k"].removeprefix("a "))
+        .replace("{name}", known["name"]),
+    )
 
 
 TEMPLATES = templates("talk/talk", talked, TALK)

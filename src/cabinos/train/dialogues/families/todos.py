@@ -10,7 +10,22 @@ from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, World, templates
 
 LINE = re.compile(r"^(\d+) \(([^)]*)\): (.*)$", re.M)
-LISTS = ("shopping", "grocery", "groceries", "packing", "gift", "party", "wish", "reading", "camping", "holiday", "hardware store", "books", "birthday", "christmas")
+LISTS = (
+    "shopping",
+    "grocery",
+    "groceries",
+    "packing",
+    "gift",
+    "party",
+    "wish",
+    "reading",
+    "camping",
+    "holiday",
+    "hardware store",
+    "books",
+    "birthday",
+    "christmas",
+)
 
 ADD_TODO = [
     "[add|put] {x} [to|on|onto] my [todo|to-do|to do|task] list", "add {x} to my [todos|tasks|list]",
@@ -93,13 +108,28 @@ BOUGHT = [
     "[check|cross|tick] {x} off [my|the] {l} list", "[check|cross|tick] off {x} on my {l} list",
     "mark {x} as done on my {l} list", "{x} is bought, {l} list", "i already have {x} from the {l} list",
 ]  # fmt: skip
-ABSENT = ["[tick|check|cross] off {x}", "mark {x} as done", "{x} is done", "remove {x} from my list", "delete {x} from my todo list"]
+ABSENT = [
+    "[tick|check|cross] off {x}",
+    "mark {x} as done",
+    "{x} is done",
+    "remove {x} from my list",
+    "delete {x} from my todo list",
+]
 WHAT_DONE = [
     "what have i [done|finished|completed]( so far)?", "[show|list] [finished|done|completed] tasks",
     "what did i [finish|tick off|get done]?", "which tasks are done?", "show me what's done",
 ]  # fmt: skip
-ADDED = ("Added: {x}.", "{x} is on your list.", "It's on your list: {x}.", "Added {x} to your list.")
-ADDED_NAMED = ("Added {x} to your {l} list.", "{x} is on your {l} list.", "Done: {x} is on your {l} list.")
+ADDED = (
+    "Added: {x}.",
+    "{x} is on your list.",
+    "It's on your list: {x}.",
+    "Added {x} to your list.",
+)
+ADDED_NAMED = (
+    "Added {x} to your {l} list.",
+    "{x} is on your {l} list.",
+    "Done: {x} is on your {l} list.",
+)
 
 
 def first(text: str) -> str:
@@ -111,7 +141,16 @@ def goods(rng: Random, fillers: Fillers) -> str:
     """What is put on a list of things: `milk`, `two bananas`, `milk and eggs`."""
     one, other = (food.lower() for food in fillers.some(rng, "food", 2))
     thing = fillers.one(rng, "thing").lower()
-    return rng.choice((one, one, one, thing, f"{one} and {other}", f"{rng.choice(('two', 'some', 'a bag of', '3', 'more', 'a box of'))} {one}"))
+    return rng.choice(
+        (
+            one,
+            one,
+            one,
+            thing,
+            f"{one} and {other}",
+            f"{rng.choice(('two', 'some', 'a bag of', '3', 'more', 'a box of'))} {one}",
+        )
+    )
 
 
 def add_todo(rng: Random, fillers: Fillers, pattern: str) -> Turn:
@@ -131,7 +170,11 @@ def add_named(rng: Random, fillers: Fillers, pattern: str) -> Turn:
 
 def a_list(rng: Random, fillers: Fillers) -> str:
     """Half of the named lists are for shopping."""
-    return rng.choice(("shopping", "shopping", "grocery")) if rng.random() < 0.5 else fillers.of(rng, LISTS)
+    return (
+        rng.choice(("shopping", "shopping", "grocery"))
+        if rng.random() < 0.5
+        else fillers.of(rng, LISTS)
+    )
 
 
 def show_todo(rng: Random, fillers: Fillers, pattern: str) -> Script:
@@ -186,7 +229,11 @@ def is_on(rng: Random, fillers: Fillers, pattern: str) -> Script:
 
     def reply(results: Results) -> str:
         found = thing in [text for _, _, text in LINE.findall(results[0])]
-        return f"Yes, {thing} is on your {listed} list." if found else f"No, {thing} is not on your {listed} list."
+        return (
+            f"Yes, {thing} is on your {listed} list."
+            if found
+            else f"No, {thing} is not on your {listed} list."
+        )
 
     call = Call("notes_list", {"list": listed})
     return Script((Turn(say(rng, pattern, x=thing, l=listed), reply, (call,)),), world)
@@ -197,7 +244,9 @@ def ended(tool: str, rng: Random, fillers: Fillers, pattern: str) -> Script:
     tasks = alone(rng, fillers, rng.randint(1, 4))
     task = rng.choice(tasks)
     words = task.split()
-    part = task if rng.random() < 0.7 or len(words) < 3 or " to " in pattern else " ".join(words[-2:])
+    part = (
+        task if rng.random() < 0.7 or len(words) < 3 or " to " in pattern else " ".join(words[-2:])
+    )
     world = World(todos=tuple(("todo", t) for t in tasks))
     says = say(rng, pattern, x=part)
     return Script((Turn(says, _ended, (Call(tool, {"thing": part}),)),), world)
@@ -214,21 +263,31 @@ def ended_named(tool: str, rng: Random, fillers: Fillers, pattern: str) -> Scrip
     """A thing on a named list is bought, or goes."""
     listed, thing = a_list(rng, fillers), fillers.one(rng, "food").lower()
     says = say(rng, pattern, x=thing, l=listed)
-    return Script((Turn(says, _ended, (Call(tool, {"thing": thing}),)),), filled(rng, fillers, listed, thing))
+    return Script(
+        (Turn(says, _ended, (Call(tool, {"thing": thing}),)),), filled(rng, fillers, listed, thing)
+    )
 
 
 def absent(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """Something that is on no list: the device says so."""
     task, *tasks = alone(rng, fillers, rng.randint(1, 3))
     tool = "notes_forget" if pattern.startswith(("remove", "delete")) else "notes_todo_done"
-    turn = Turn(say(rng, pattern, x=task), f"There is no \"{task}\" on your list.", (Call(tool, {"thing": task}, fails=True),))
+    turn = Turn(
+        say(rng, pattern, x=task),
+        f'There is no "{task}" on your list.',
+        (Call(tool, {"thing": task}, fails=True),),
+    )
     return Script((turn,), World(todos=tuple(("todo", t) for t in tasks)))
 
 
 def what_done(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """A task is ticked off, and then what is done is asked for."""
     tasks = alone(rng, fillers, rng.randint(1, 3))
-    begin = Turn(say(rng, rng.choice(DONE[:6]), x=tasks[0]), _ended, (Call("notes_todo_done", {"thing": tasks[0]}),))
+    begin = Turn(
+        say(rng, rng.choice(DONE[:6]), x=tasks[0]),
+        _ended,
+        (Call("notes_todo_done", {"thing": tasks[0]}),),
+    )
 
     def reply(results: Results) -> str:
         return "Done: " + ", ".join(yours(text) for _, _, text in LINE.findall(results[0])) + "."

@@ -90,7 +90,9 @@ def _tool(rng: Random, area: Area, result: dict[str, Any]) -> tuple[Tool, dict[s
             properties[name]["enum"] = list(WORDS[slot])
     required = list(properties)
     if rng.random() < 0.3:
-        properties[rng.choice(("language", "units", "limit", "verbose", "user", "note"))] = {"type": "string"}
+        properties[rng.choice(("language", "units", "limit", "verbose", "user", "note"))] = {
+            "type": "string"
+        }
 
     async def run(_context: Context, **_: Any) -> dict[str, Any]:
         return result
@@ -109,7 +111,11 @@ def called(rng: Random, fillers: Fillers, pattern: str) -> Script:
     known["n"] = rng.randrange(2, 40)
     result = area.result(rng)
     tool, named = _tool(rng, area, result)
-    others = [_tool(rng, AREAS[other], {})[0] for other in rng.sample(list(AREAS), rng.randrange(3)) if other != name]
+    others = [
+        _tool(rng, AREAS[other], {})[0]
+        for other in rng.sample(list(AREAS), rng.randrange(3))
+        if other != name
+    ]
     others = [other for other in others if other.name != tool.name]
     call = Call(tool.name, {parameter: known[slot] for slot, parameter in named.items()})
     answer = area.answer.format_map(known | result)
@@ -121,4 +127,8 @@ def called(rng: Random, fillers: Fillers, pattern: str) -> Script:
     return Script((turn,), tools=(tool, *others))
 
 
-TEMPLATES = templates("unseen/call", called, [f"{name} => {says}" for name, area in AREAS.items() for says in area.says])
+TEMPLATES = templates(
+    "unseen/call",
+    called,
+    [f"{name} => {says}" for name, area in AREAS.items() for says in area.says],
+)
