@@ -69,12 +69,18 @@ SHAPES = {
     "<duration>": re.compile(
         r"\b(?:seconds?|minutes?|mins?|hours?|days?|weeks?|months?|years?|decades?)\b"
     ),
+    "<later>": re.compile(
+        rf"\bin (?:\d+|an?|{_NUMBER}) (?:second|minute|hour|day|week|month|year)|"
+        r"\b(?:second|minute|hour|day|week|month|year)s? (?:ago|from|after|before|later)\b"
+    ),
     "<file>": re.compile(
-        r"\b[\w-]+\.(?:txt|md|pdf|docx?|csv|json|html?|py|log|toml|ya?ml)\b|\w/\w+\."
+        r"\b[\w-]+\.(?:txt|md|pdf|docx?|csv|json|html?|py|log|toml|ya?ml)\b|\w/\w+\.|"
+        r"\b(?:files?|folders?|documents?)\b"
     ),
     "<address>": re.compile(r"https?://|\bwww\.|\b[\w-]+\.(?:com|org|net|io|dev|edu|gov)\b"),
     "<mine>": re.compile(
-        r"\b(?:what|where|who|when|which|whose)\b.*\b(?:my|our|i|me)\b|\b(?:told|tell) you\b"
+        r"\b(?:what|where|who|when|which)(?:'s| is| are| was| were| did)? (?:my|our|i)\b|"
+        r"\b(?:told|tell) you\b"
     ),
     "<duty>": re.compile(r"\b(?:have|need|got|want|ought) to\b|\bto[- ]?dos?\b|\btasks?\b"),
     "<number>": re.compile(rf"\d|\b(?:{_NUMBER})\b"),
