@@ -40,7 +40,13 @@ class Recipe:
 NANO = Recipe(
     "nano",
     texts=RunConfig(tokens=3_200_000, batch_tokens=4096, other_rate=0.008),
-    conversations=TuneConfig(epochs=1.0),
+    conversations=TuneConfig(
+        tokens=6_800_000,
+        batch_tokens=4096,
+        micro_tokens=4096,
+        matrix_rate=0.01,
+        other_rate=0.005,
+    ),
     rows=60_000,
 )
 """6.5 M parameters, on two CPU cores."""
