@@ -90,11 +90,11 @@ def make(
     run = finetune(recipe.conversations, material, assistant, options)
     seconds["assistant"] = run.progress.seconds
     tell("5/5 files")
-    files = [
+    return Made(
         _export(recipe, base, out / f"{recipe.name}-base.gguf", assistant=False),
         _export(recipe, assistant, out / f"{recipe.name}.gguf", assistant=True),
-    ]
-    return Made(*files, seconds)
+        seconds,
+    )
 
 
 def _conversations(
