@@ -87,6 +87,7 @@ class Tool:
     validate: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     needs: Literal["", "files", "web", "shell"] = ""  # offered only to who has such a capability
     pinned: str = ""  # hash of a foreign schema (MCP): a change asks again
+    hints: str = ""  # words by which people ask for it, for retrieval; no model sees them
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as `run` takes them; raises InvalidArguments, saying which is wrong."""
@@ -130,6 +131,7 @@ def tool(
     payload: Sequence[str] = (),
     check: Callable[..., Awaitable[Outcome]] | None = None,
     needs: Literal["", "files", "web", "shell"] = "",
+    hints: str = "",
     name: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]: ...
 def tool(
@@ -269,7 +271,10 @@ class Model(Protocol):
     """A model as the kernel drives it. Attributes are plain facts and do not change.
 
     A model may also have a true `raw`: it can go on with a text, without a chat. And
-    `async embed(texts)`: a vector of length 1 for each.
+    `async embed(texts)`: a vector of length 1 for each. A small one may have `tools_shown`, how
+    many tools it wants to see at a time (None: all), with `tool_tokens(tool)`, how many tokens one
+    takes; and a true `assistant`: it was trained to be Cabin's and needs no instructions. One that
+    is `built_in` is the default only where there is no other.
     """
 
     name: str
