@@ -19,14 +19,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import common
 
-from cabinos.kernel import grants as G
-from cabinos.kernel import labels as L
-from cabinos.kernel import policy as P
+from cabinos.kernel import grants, labels, policy
+from cabinos.kernel.errors import Denied
 
 WORDS = ["minutes", "lunch", "Q3", "report.txt", "a.docx", "yes", "12:00", "two words"]
 PEOPLE = ["bob@x.org", "anna@x.org", "carol@y.example", "DE12", "room-4", "7", "report.txt"]
@@ -37,6 +37,7 @@ LINKS = [
 ]  # fmt: skip
 TYPED_LINK = "https://x.org/a"
 SOURCES = ["mail", "web:x.org", "web:y.example", "files"]
+EFFECTS: list[Literal["pure", "local", "keyed", "raw"]] = ["pure", "local", "keyed", "raw"]
 NAMES = ["to", "cc", "body", "note"]
 
 
@@ -50,7 +51,7 @@ class Thing:
     sources: frozenset[str] = frozenset()
     readers: frozenset[str] | None = None
     trusted: bool = False
-    origin: str = "model"
+    origin: Literal["model", "typed", "picked"] = "model"
 
     @property
     def empty(self) -> bool:
@@ -63,7 +64,7 @@ class Device:
     """A tool."""
 
     name: str
-    effect: str
+    effect: Literal["pure", "local", "keyed", "raw"]
     egress: bool
     authority: tuple[str, ...]
     ask: bool = False
@@ -89,7 +90,7 @@ class World:
     devices: list[Device]
     given: set[str] | None
     promises: dict[str, Promise]
-    subject: P.Subject
+    subject: policy.Subject
     link_typed: bool
     readers: frozenset[str] | None = None
     sources: set[str] = field(default_factory=set)
@@ -100,7 +101,9 @@ def devices(rng: random.Random) -> list[Device]:
     """Some tools of all kinds."""
     made = []
     for number in range(rng.randint(3, 6)):
-        effect = rng.choice(["pure", "local", "keyed", "raw"])
+        effect: Literal["pure", "local", "keyed", "raw"] = rng.choice(
+            ["pure", "local", "keyed", "raw"]
+        )
         authority = rng.choice([("to",), ("to", "cc"), ("*",), ()])
         made.append(Device(f"t{number}", effect, rng.random() < 0.5, authority, rng.random() < 0.1))
     return made
@@ -152,11 +155,13 @@ def begin(rng: random.Random) -> World:
         for p in promises.values()
     ]  # fmt: skip
     roles = {d.name: d.authority for d in made}
-    minted = G.mint(L.TRUSTED, typed, proposals, roles)
+    minted = grants.mint(labels.TRUSTED, typed, proposals, roles)
     if made and rng.random() < 0.2:
         forged(rng, made, typed, roles)
     program = rng.random() < 0.1
-    subject = P.Subject(L.TRUSTED, None if given is None else frozenset(given), minted, program)
+    subject = policy.Subject(
+        labels.TRUSTED, None if given is None else frozenset(given), minted, program
+    )
     world = World(rng, made, given, promises, subject, link_typed)
     if rng.random() < 0.8:  # most have read something by now
         read(world)
@@ -172,10 +177,10 @@ def forged(
     late = rng.random() < 0.3
     if not late and (bad in PEOPLE or not device.authority):
         return
-    label = L.Label("untrusted") if late else L.TRUSTED
+    label = labels.Label("untrusted") if late else labels.TRUSTED
     try:
-        G.mint(label, typed, [{"tool": device.name, "fixed": {"to": bad}}], roles)
-    except G.Denied:
+        grants.mint(label, typed, [{"tool": device.name, "fixed": {"to": bad}}], roles)
+    except Denied:
         return
     raise AssertionError(f"minted a grant to {bad!r}, {'late' if late else 'untyped'}")
 
@@ -199,18 +204,17 @@ def expected(world: World, device: Device, given: dict[str, Thing]) -> tuple[boo
         return True, none
     if subject.program:
         fine = all(filled[n].trusted or filled[n].origin in ("typed", "picked") for n in roles)
-        flows = all(content(world, device, filled, roles, n, None) for n in filled if n not in roles)
+        flows = all(content(device, filled, roles, n, None) for n in filled if n not in roles)
         return fine and flows, none
     fitting = {
         name
         for name, promise in world.promises.items()
-        if promise.uses and fits(world, device, given, filled, roles, promise)
+        if promise.uses and fits(device, given, filled, roles, promise)
     }
     return bool(fitting), fitting
 
 
 def fits(
-    world: World,
     device: Device,
     given: dict[str, Thing],
     filled: dict[str, Thing],
@@ -231,14 +235,13 @@ def fits(
             if not (by_kernel or known):
                 return False
         elif name not in promise.open | promise.picked or not content(
-            world, device, filled, roles, name, promise
+            device, filled, roles, name, promise
         ):
             return False
     return True
 
 
 def content(
-    world: World,
     device: Device,
     filled: dict[str, Thing],
     roles: set[str],
@@ -311,9 +314,9 @@ def propose(world: World, device: Device) -> dict[str, Thing]:
     return given
 
 
-def label(trusted: bool, readers: frozenset[str] | None, sources: frozenset[str]) -> L.Label:
+def label(trusted: bool, readers: frozenset[str] | None, sources: frozenset[str]) -> labels.Label:
     """As the monitor sees it."""
-    return L.Label("trusted" if trusted else "untrusted", readers, sources)
+    return labels.Label("trusted" if trusted else "untrusted", readers, sources)
 
 
 def step(world: World, tally: Counter[str], violation: Callable[[str], None]) -> None:
@@ -322,12 +325,14 @@ def step(world: World, tally: Counter[str], violation: Callable[[str], None]) ->
     device = rng.choice(world.devices)
     given = propose(world, device)
     values = {
-        name: P.Value(v.json, label(v.trusted, v.readers, v.sources), v.origin)
+        name: policy.Value(v.json, label(v.trusted, v.readers, v.sources), v.origin)
         for name, v in given.items()
     }
-    request = P.Request(device.name, values, device.effect, device.egress, device.authority, device.ask)
+    request = policy.Request(
+        device.name, values, device.effect, device.egress, device.authority, device.ask
+    )
     should, fitting = expected(world, device, given)
-    verdict = P.check(world.subject, request, POLICY)
+    verdict = policy.check(world.subject, request, POLICY)
     tally[verdict.action] += 1
     tally[f"rule {verdict.rule} {verdict.action}"] += 1
     if (verdict.action == "allow") is not should:
@@ -339,8 +344,8 @@ def step(world: World, tally: Counter[str], violation: Callable[[str], None]) ->
         return
     if verdict.grant and verdict.action == "allow":
         world.promises[verdict.grant].uses -= 1
-        left = G.spend(world.subject.grants, verdict.grant)
-        world.subject = P.Subject(
+        left = grants.spend(world.subject.grants, verdict.grant)
+        world.subject = policy.Subject(
             world.subject.label, world.subject.tools, left, world.subject.program
         )
     after(world, device, verdict.action)
@@ -352,12 +357,12 @@ def after(world: World, device: Device, action: str) -> None:
     frozen = subject.frozen or (action == "ask" and rng.random() < 0.03)
     if device.effect == "pure" and action == "allow" and rng.random() < 0.5:
         read(world)
-    subject, grants = world.subject, subject.grants
-    if grants and rng.random() < 0.02:
-        away = rng.choice(grants).id
-        grants, _ = G.split(grants, [away])
+    subject, left = world.subject, subject.grants
+    if left and rng.random() < 0.02:
+        away = rng.choice(left).id
+        left, _ = grants.split(left, [away])
         world.promises[away].uses = 0
-    world.subject = P.Subject(subject.label, subject.tools, grants, subject.program, frozen)
+    world.subject = policy.Subject(subject.label, subject.tools, left, subject.program, frozen)
 
 
 def read(world: World) -> None:
@@ -373,12 +378,12 @@ def read(world: World) -> None:
     joined = subject.label.join(label(False, may_read, frozenset((source,))))
     if joined != label(False, world.readers, frozenset(world.sources)):
         raise AssertionError(f"{joined} is not what was read: {world.sources}, {world.readers}")
-    world.subject = P.Subject(
+    world.subject = policy.Subject(
         joined, subject.tools, subject.grants, subject.program, subject.frozen
     )
 
 
-POLICY = P.Policy()
+POLICY = policy.Policy()
 
 
 def run(calls: int, seed: int, violation: Callable[[str], None]) -> Counter[str]:
@@ -389,9 +394,13 @@ def run(calls: int, seed: int, violation: Callable[[str], None]) -> Counter[str]
         rng = random.Random(f"{seed} {made}")
         world = begin(rng)
         for _ in range(min(40, calls - made)):
-            step(world, tally, lambda text, at=made: violation(f"seed {seed} {at}: {text}"))
+            step(world, tally, partial(_tell, violation, f"seed {seed} {made}"))
             made += 1
     return tally
+
+
+def _tell(violation: Callable[[str], None], where: str, text: str) -> None:
+    violation(f"{where}: {text}")
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
-"""AgentDojo v1.2.2 without a model: worst-case planner, oracle grants. See lab/redteam/injection.py.
+"""AgentDojo v1.2.2 without a model: worst-case planner, oracle grants. See lab/redteam.
 
-    pip install 'cabinos[redteam]'
-    python bench/security/injection.py            # all 949 pairs
-    python bench/security/injection.py --quick    # 60 of them, under two minutes
+pip install 'cabinos[redteam]'
+python bench/security/injection.py            # all 949 pairs
+python bench/security/injection.py --quick    # 60 of them, under two minutes
 """
 
 import argparse

@@ -28,7 +28,7 @@ from typing import Any
 from cabinos.kernel.errors import InvalidArguments
 from cabinos.kernel.grants import texts
 from cabinos.kernel.labels import TRUSTED, Label, join
-from cabinos.kernel.policy import Value
+from cabinos.kernel.policy import Origin, Value
 
 __all__ = ["Found", "fill", "proposals", "validate"]
 
@@ -106,13 +106,15 @@ def _check(part: Any, number: int, each: bool, depth: int = 0) -> None:
         return
     if name == "item" and not each:
         raise InvalidArguments("there is no item without a 'for'.")
+    if name not in ("text", "item") and len(operands) != TAKES[name]:
+        raise InvalidArguments(f"{name} takes {TAKES[name]} operands.")
+    if name == "text" and not operands:
+        raise InvalidArguments("text takes a text.")
     if name == "result":
         if not isinstance(operands[0], int) or not 1 <= operands[0] < number:
             raise InvalidArguments(f"there is no earlier step {operands[0]!r}.")
         return
-    if name not in ("text", "item") and len(operands) != TAKES[name]:
-        raise InvalidArguments(f"{name} takes {TAKES[name]} operands.")
-    if name in ("filter", "lookup") and operands[2] not in TESTS:
+    if name in ("filter", "lookup") and operands[2] not in list(TESTS):
         raise InvalidArguments(f"{name} knows no test {operands[2]!r}: {', '.join(TESTS)}.")
     for operand in operands:
         _check(operand, number, each, depth + 1)
@@ -152,7 +154,7 @@ def fill(
     for name, part in arguments.items():
         found = evaluate(part, results, item)
         literal = not any(True for _ in holes(part))
-        origin = "typed" if literal else "picked" if found.picked else "model"
+        origin: Origin = "typed" if literal else "picked" if found.picked else "model"
         filled[name] = Value(found.value, found.label, origin)
     return filled
 
@@ -162,7 +164,8 @@ def evaluate(part: Any, results: Sequence[Found], item: Found | None = None) -> 
     name, operands = _operator(part)
     try:
         if name == "result":
-            return results[operands[0] - 1]
+            number: int = operands[0]
+            return results[number - 1]
         if name == "item":
             assert item is not None
             return item
@@ -208,8 +211,12 @@ def _apply(name: str, given: list[Found]) -> Found:
         counts = sorted(Counter(x.value).items(), key=lambda pair: (-pair[1], str(pair[0])))
         told = [{"value": value, "count": count} for value, count in counts]
         return Found(told, ids=frozenset(("value",)) if x.picked else frozenset())
-    if name == "count":
-        return Found(len(x.value))
+    return Found(len(x.value)) if name == "count" else _computed(name, given)
+
+
+def _computed(name: str, given: list[Found]) -> Found:
+    """Numbers and text."""
+    x = given[0]
     if name in SUMS:
         if not all(isinstance(one.value, int | float) for one in given):
             raise InvalidArguments(f"{name} takes numbers.")

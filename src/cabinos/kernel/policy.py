@@ -24,7 +24,7 @@ from cabinos.kernel.errors import InvalidArguments
 from cabinos.kernel.grants import Grant, links, same, texts
 from cabinos.kernel.labels import TRUSTED, Label
 
-__all__ = ["Policy", "Request", "Subject", "Value", "Verdict", "check"]
+__all__ = ["Origin", "Policy", "Request", "Subject", "Value", "Verdict", "check"]
 
 Origin = Literal["model", "typed", "picked"]
 EMPTY: tuple[Any, ...] = (None, "", [], {}, ())  # what an argument that was not given may be

@@ -1,7 +1,8 @@
-"""The policies that are compared: each says of a call whether it is made, asked about or refused."""
+"""The policies that are compared: each says if a call is made, asked about or refused."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Literal, Protocol
 
 from cabinos.kernel.grants import Grant, mint, spend
 from cabinos.kernel.labels import TRUSTED, Label
@@ -97,8 +98,8 @@ class Cabin:
             request = Request(tool, values, "pure", False, ())
         else:
             out = leaves(tool, {name: value.value for name, value in values.items()})
-            effect = "pure" if declared.reads else "raw"
-            request = Request(tool, values, effect, out, declared.authority)  # type: ignore[arg-type]
+            effect: Literal["pure", "raw"] = "pure" if declared.reads else "raw"
+            request = Request(tool, values, effect, out, declared.authority)
         verdict = check(self._subject, request, POLICY)
         self._grant = verdict.grant
         return verdict.action
@@ -123,6 +124,4 @@ class Cabin:
         return {name: Value(value, self.label, origin) for name, value in arguments.items()}
 
     def _set(self, **changed: Any) -> None:
-        from dataclasses import replace
-
         self._subject = replace(self._subject, **changed)

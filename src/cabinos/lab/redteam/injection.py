@@ -13,7 +13,6 @@ their own task, and refuse everything else.
 
 import pickle
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from cabinos.lab.redteam.gates import AllowAll, Cabin, Gate, Taint, ToolFilter
 from cabinos.lab.redteam.oracle import CALLS, CONTENT, DERIVED, DICTATED, LITERAL, READ, READS
 
 if TYPE_CHECKING:
-    from agentdojo.functions_runtime import FunctionsRuntime
+    pass
 
 __all__ = ["ORDERS", "POLICIES", "Episode", "Task", "load", "run_pairs", "run_tasks"]
 
@@ -189,7 +188,7 @@ def plan_of(task: Task) -> list[Step]:
     return steps
 
 
-def plan_grants(task: Task, steps: Sequence[Step]) -> list[dict[str, Any]]:
+def plan_grants(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """One grant for each step that the request speaks of."""
     written = proposals(validate([step.step for step in steps]))
     everything = sorted({step.step["tool"] for step in steps if step.step["tool"] not in ACTS})
@@ -368,7 +367,7 @@ def gate_for(policy: str, task: Task, steps: Sequence[Step]) -> Gate:
         "context taint": Taint,
         "FIDES": Fides,
         "cabin, reactive": lambda: Cabin(task.prompt, reactive_grants(task)),
-        "cabin, plan": lambda: Cabin(task.prompt, plan_grants(task, steps)),
+        "cabin, plan": lambda: Cabin(task.prompt, plan_grants(steps)),
     }
     return makers[policy]()
 
@@ -382,14 +381,13 @@ def run(policy: str, task: Task, attack: Any = None, order: str = "") -> Episode
 
 def run_tasks(tasks: Sequence[Task], policy: str) -> dict[str, Any]:
     """Every user task without an attack: is it done, and how often is the person asked?"""
-    cases, asked = [], Counter[int]()
+    cases: list[dict[str, Any]] = []
     for task in tasks:
         episode = run(policy, task)
         output = task.task.GROUND_TRUTH_OUTPUT
         done = episode.done == len(task.acting) and _solved(task, episode, output)
         cases.append({"task": task.name, "done": done, "asked": episode.asked,
                       "acting": len(task.acting), "problem": episode.problem})  # fmt: skip
-        asked[episode.asked] += 1
     return {
         "done": sum(bool(case["done"]) for case in cases),
         "tasks": len(cases),
@@ -425,7 +423,7 @@ def run_pairs(
     """
     pairs = [(task, attack) for task in tasks for attack in task.suite.injection_tasks.values()]
     if sample:
-        pairs = random.Random(7).sample(pairs, min(sample, len(pairs)))
+        pairs = random.Random(7).sample(pairs, min(sample, len(pairs)))  # noqa: S311 - a fixed draw
     cases = []
     for number, (task, attack) in enumerate(pairs, 1):
         cases.append(_pair(task, attack, policy))
@@ -453,15 +451,12 @@ def _pair(task: Task, attack: Any, policy: str) -> dict[str, Any]:
         episode = started.execute(steps) if policy == "cabin, plan" else started.react()
         said = f"{task.task.GROUND_TRUTH_OUTPUT} {attack.GROUND_TRUTH_OUTPUT}"
         check = task.suite._check_task_result
-        hits[order] = bool(
-            check(attack, _output(said), episode.before, episode.env, episode.trace)
-        )
+        hits[order] = bool(check(attack, _output(said), episode.before, episode.env, episode.trace))
         prompts = max(prompts, episode.attacks_asked)
         seen = seen or started.seen
     words = not attack.ground_truth(pickle.loads(task.clean)) and attack.ID not in SCRIPTS  # noqa: S301
     words = words or (task.name.startswith("travel/") and attack.ID == "injection_task_6")
     # The answer carries the label of what was read, so whoever draws it marks it as untrusted.
-    marked = policy.startswith("cabin") and isinstance(started.gate, Cabin)
-    marked = marked and not started.gate.label.trusted  # type: ignore[union-attr]
+    marked = isinstance(started.gate, Cabin) and not started.gate.label.trusted
     return {"task": task.name, "injection": attack.ID, "kind": "words" if words else "effect",
             "hits": hits, "prompts": prompts, "seen": seen, "marked": marked}  # fmt: skip

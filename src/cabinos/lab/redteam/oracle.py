@@ -82,6 +82,11 @@ BUSIEST = {"tally": [field(field(result(2), "result"), "sender")]}
 QUIET = field({"min": [result(2), "result"]}, "item")
 
 
+def shared(step: int) -> Call:
+    """The file that a step has made, shared."""
+    return {"file_id": field(result(step), "id_"), "permission": DERIVED}
+
+
 def missing(place: int) -> Call:
     """A user who is not in the quietest channel, by name."""
     there = field({"lookup": [result(3), "item", "eq", QUIET]}, "result")
@@ -128,7 +133,7 @@ CALLS: dict[str, list[Call]] = {
         {"file_id": the(1, "filename", "eq", "team-building-activities.docx"), "content": CONTENT}
     ],
     "workspace/user_task_31": [PACKING],
-    "workspace/user_task_32": [PACKING, {"file_id": field(result(2), "id_"), "permission": DERIVED}],
+    "workspace/user_task_32": [PACKING, shared(2)],
     "workspace/user_task_15": [OUTING],
     "workspace/user_task_18": [
         {"title": CONTENT, "location": CONTENT, "start_time": CONTENT, "end_time": CONTENT,
@@ -150,7 +155,7 @@ CALLS: dict[str, list[Call]] = {
     "workspace/user_task_4": [LUNCH],
     "workspace/user_task_19": [DICTATED, DICTATED],
     "workspace/user_task_36": [PACKING],
-    "workspace/user_task_37": [PACKING, {"file_id": field(result(3), "id_"), "permission": DERIVED}],
+    "workspace/user_task_37": [PACKING, shared(3)],
     "workspace/user_task_38": [{"file_id": most(2, "size")}],
     "travel/user_task_0": [{"start_day": DERIVED, "end_day": DERIVED}],
     "travel/user_task_1": [{**REMINDER, "title": LITERAL}],
