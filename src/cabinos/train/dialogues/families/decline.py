@@ -12,10 +12,9 @@ from random import Random
 from cabinos.train.dialogues.families.facts import values
 from cabinos.train.dialogues.families.files import there
 from cabinos.train.dialogues.fillers import Fillers
-from cabinos.train.dialogues.phrases import say
+from cabinos.train.dialogues.phrases import say, sections
 from cabinos.train.dialogues.script import Call, Results, Script, Template, Turn, World, templates
 
-REQUESTS = Path(__file__).with_name("out_of_scope.txt")
 # What is missing for the intents of SNIPS.
 WRITTEN = {
     "GetWeather": "I have no weather service",
@@ -32,21 +31,15 @@ APOLOGIES = (
     "I can't do that here: {missing}, and no larger model is configured.",
     "Sorry, I can't do that: {missing}, and no larger model is configured.",
     "I can't help with that here: {missing}. No larger model is configured.",
-)
+)  # fmt: skip
 CARRIERS = (
-    "{r}", "{r}", "{r}", "{r}", "{r}", "{r}", "hey {r}", "please {r}", "cabin, {r}",
-    "ok {r}", "{r} please", "hi, {r}", "so {r}", "one question: {r}", "hey cabin {r}",
+    "{r}", "{r}", "{r}", "{r}", "{r}", "{r}", "hey {r}", "please {r}", "cabin, {r}", "ok {r}",
+    "{r} please", "hi, {r}", "so {r}", "one question: {r}", "hey cabin {r}",
 )  # fmt: skip
 SAID = (
-    "{r}",
-    "{r}.",
-    "(please ){r}",
-    "[hey|ok|hi], {r}",
-    "[cabin|hey cabin], {r}",
-    "{r} please",
-    "{r}, thanks",
-    "{r}(now)?",
-)
+    "{r}", "{r}.", "(please ){r}", "[hey|ok|hi], {r}", "[cabin|hey cabin], {r}", "{r} please",
+    "{r}, thanks", "{r}(now)?",
+)  # fmt: skip
 REFUSALS = ("No, I won't help with that.", "I won't do that.", "Sorry, I won't help with that.")
 HARMFUL = [
     "how [do i|can i|to] [make|build] a [bomb|pipe bomb|gun|silencer]( at home)?",
@@ -64,7 +57,7 @@ HARMFUL = [
     "write something [racist|hateful|cruel] about {name}",
     "how do i [launder money|sell stolen {thing}s|dodge taxes]?",
     "track [{name}'s|my {kin}'s] phone without [them knowing|permission]",
-]
+]  # fmt: skip
 # Requests that sound like those above and are sums, lengths, notes.
 NEAR = [
     "what's {p}% of {x} dollars? => calculate|{p}% of {x}",
@@ -85,7 +78,7 @@ NEAR = [
     "note that the car needs an oil change => notes_remember|the car needs an oil change",
     "remember my favorite movie is {movie} => notes_remember|my favorite movie is {movie}",
     "remind me to [turn off the oven|lock the door] {when} => notes_remind|{tail}|{when}",
-]
+]  # fmt: skip
 
 
 def declined(missing: str, rng: Random, fillers: Fillers, pattern: str) -> Script:
@@ -149,12 +142,9 @@ def done(tool: str, results: Results) -> str:
 
 def out_of_scope() -> Iterator[Template]:
     """A template for each line of the file, by domain."""
-    domain, missing = "", ""
-    for line in REQUESTS.read_text(encoding="utf-8").splitlines()[1:]:
-        if line.startswith("# "):
-            domain, _, missing = line[2:].partition(": ")
-        else:
-            yield from templates(f"decline/{domain}", partial(declined, missing), [line])
+    for heading, pattern in sections(Path(__file__).with_name("out_of_scope.txt")):
+        domain, _, missing = heading.partition(": ")
+        yield from templates(f"decline/{domain}", partial(declined, missing), [pattern])
 
 
 TEMPLATES = [

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from cabinos.train.dialogues.families.facts import BILLS, PLACES, a_date, values
+from cabinos.train.dialogues.families.facts import PLACES, a_date, values
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, World, templates
@@ -393,7 +393,7 @@ FOLDERS = ("documents", "home", "papers", "files", "work", "desk", "notes", "doc
 NOTHING = (
     "Your documents don't say anything about that.",
     "I found nothing about that in your documents.",
-)
+)  # fmt: skip
 QUOTES = ('{short}. {name}, line {n}: "{text}"', '{short}: "{text}" ({name}, line {n})')
 
 

@@ -8,139 +8,51 @@ from random import Random
 from cabinos.train.dialogues.fillers import Fillers
 
 __all__ = [
-    "Fact",
-    "a_date",
-    "a_fact",
-    "a_task",
-    "a_time",
-    "alone",
-    "code",
-    "span",
-    "values",
-    "yours",
-]
+    "Fact", "a_date", "a_fact", "a_task", "a_time", "alone", "code", "span", "values", "yours",
+]  # fmt: skip
 
 ROOMS = (
-    "kitchen",
-    "bedroom",
-    "bathroom",
-    "living room",
-    "garage",
-    "hallway",
-    "office",
-    "attic",
-    "cellar",
-    "study",
-    "nursery",
-    "dining room",
-)
+    "kitchen", "bedroom", "bathroom", "living room", "garage", "hallway", "office", "attic",
+    "cellar", "study", "nursery", "dining room",
+)  # fmt: skip
 KIN = (
-    "mum",
-    "mom",
-    "dad",
-    "wife",
-    "husband",
-    "sister",
-    "brother",
-    "son",
-    "daughter",
-    "aunt",
-    "uncle",
-    "boss",
-    "neighbor",
-    "cousin",
-    "grandma",
-    "roommate",
-)
+    "mum", "mom", "dad", "wife", "husband", "sister", "brother", "son", "daughter", "aunt", "uncle",
+    "boss", "neighbor", "cousin", "grandma", "roommate",
+)  # fmt: skip
 LANGUAGES = (
-    "French",
-    "Spanish",
-    "German",
-    "Italian",
-    "Japanese",
-    "Chinese",
-    "Russian",
-    "Arabic",
-    "Portuguese",
-    "Dutch",
-    "Korean",
-    "Hindi",
-    "Swedish",
-    "Polish",
-    "Greek",
-)
+    "French", "Spanish", "German", "Italian", "Japanese", "Chinese", "Russian", "Arabic",
+    "Portuguese", "Dutch", "Korean", "Hindi", "Swedish", "Polish", "Greek",
+)  # fmt: skip
 GENRES = (
-    "jazz",
-    "rock",
-    "classical",
-    "pop",
-    "country",
-    "techno",
-    "blues",
-    "metal",
-    "hip hop",
-    "folk",
-    "reggae",
-    "soul",
-)
+    "jazz", "rock", "classical", "pop", "country", "techno", "blues", "metal", "hip hop", "folk",
+    "reggae", "soul",
+)  # fmt: skip
 SONGS = (
-    "Yesterday",
-    "Imagine",
-    "Hey Jude",
-    "Bohemian Rhapsody",
-    "Thriller",
-    "Let It Be",
-    "Hallelujah",
-    "Africa",
-    "Dancing Queen",
-    "Wonderwall",
-)
+    "Yesterday", "Imagine", "Hey Jude", "Bohemian Rhapsody", "Thriller", "Let It Be", "Hallelujah",
+    "Africa", "Dancing Queen", "Wonderwall",
+)  # fmt: skip
 AIRLINES = ("Delta", "United", "Lufthansa", "Ryanair", "KLM", "Iberia", "Qantas", "Air France")
 DAYS = (
-    "tomorrow",
-    "on friday",
-    "on monday",
-    "next week",
-    "this weekend",
-    "on sunday",
-    "next month",
-    "on the 14th",
-    "in june",
-)
+    "tomorrow", "on friday", "on monday", "next week", "this weekend", "on sunday", "next month",
+    "on the 14th", "in june",
+)  # fmt: skip
 MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 BILLS = (
-    "rent",
-    "electric bill",
-    "water bill",
-    "phone bill",
-    "gas bill",
-    "internet bill",
-    "credit card",
-    "parking ticket",
-    "school fees",
-    "dentist's bill",
-)
+    "rent", "electric bill", "water bill", "phone bill", "gas bill", "internet bill", "credit card",
+    "parking ticket", "school fees", "dentist's bill",
+)  # fmt: skip
 PLACES = (
     "under the doormat", "in the top drawer", "on level 3", "in the blue box", "behind the clock",
     "in the glove box", "on the second shelf", "in the garage", "under the bed", "in the attic",
     "next to the boiler", "in the hall closet", "at my office", "in the red suitcase",
     "on top of the fridge", "in the shed", "in my coat pocket", "at mum's house", "in row F",
-    "on Baker Street", "in spot 42", "in the desk at work", "by the bike racks", "in the cookie jar",
-    "behind the church", "opposite the bakery", "in the freezer", "on the balcony",
+    "on Baker Street", "in spot 42", "in the desk at work", "by the bike racks",
+    "in the cookie jar", "behind the church", "opposite the bakery", "in the freezer",
+    "on the balcony",
 )  # fmt: skip
 KEPT = (
     "spare key", "passport", "birth certificate", "tax folder", "first aid kit", "Christmas lights",
@@ -157,56 +69,22 @@ CODES = (
     "policy number", "room number", "locker number", "printer pin", "cabin number",
 )  # fmt: skip
 SECRETS = (
-    "wifi password",
-    "laptop password",
-    "guest password",
-    "router password",
-    "netflix password",
-    "email password",
-    "server password",
-)
+    "wifi password", "laptop password", "guest password", "router password", "netflix password",
+    "email password", "server password",
+)  # fmt: skip
 SIZES = (
-    "shoe size",
-    "shirt size",
-    "ring size",
-    "jacket size",
-    "hat size",
-    "jeans size",
-    "glove size",
+    "shoe size", "shirt size", "ring size", "jacket size", "hat size", "jeans size", "glove size",
     "tire size",
-)
+)  # fmt: skip
 PEOPLE = (
-    "dentist",
-    "doctor",
-    "landlord",
-    "boss",
-    "teacher",
-    "mechanic",
-    "lawyer",
-    "hairdresser",
-    "plumber",
-    "vet",
-    "yoga teacher",
-    "piano teacher",
-    "best friend",
-    "accountant",
-    "coach",
+    "dentist", "doctor", "landlord", "boss", "teacher", "mechanic", "lawyer", "hairdresser",
+    "plumber", "vet", "yoga teacher", "piano teacher", "best friend", "accountant", "coach",
     "therapist",
-)
+)  # fmt: skip
 NAMED = (
-    "dog's name",
-    "cat's name",
-    "sister's name",
-    "wife's name",
-    "son's name",
-    "boss's name",
-    "neighbor's name",
-    "middle name",
-    "goldfish's name",
-    "mother's maiden name",
-    "name",
-    "nickname",
-)
+    "dog's name", "cat's name", "sister's name", "wife's name", "son's name", "boss's name",
+    "neighbor's name", "middle name", "goldfish's name", "mother's maiden name", "name", "nickname",
+)  # fmt: skip
 FAVORITES = (
     ("favorite color", "color"),
     ("favourite colour", "color"),
@@ -219,44 +97,26 @@ FAVORITES = (
     ("favorite city", "city"),
 )
 DATED = (
-    "wedding anniversary",
-    "birthday",
-    "passport renewal date",
-    "next dentist appointment",
-    "job interview",
-    "graduation",
-    "driving test",
-    "eye exam",
-    "moving day",
-    "exam",
-)
+    "wedding anniversary", "birthday", "passport renewal date", "next dentist appointment",
+    "job interview", "graduation", "driving test", "eye exam", "moving day", "exam",
+)  # fmt: skip
 OWN = (
-    "wife",
-    "husband",
-    "mum",
-    "mother",
-    "dad",
-    "sister",
-    "brother",
-    "son",
-    "daughter",
-    "boss",
-    "best friend",
-    "niece",
-    "grandma",
-)
+    "wife", "husband", "mum", "mother", "dad", "sister", "brother", "son", "daughter", "boss",
+    "best friend", "niece", "grandma",
+)  # fmt: skip
 TASKS = (
     "call {name}", "call the {job}", "pay the {bill}", "water the plants", "book a haircut",
     "clean the {room}", "email {name}", "return the library books", "fix the {thing}", "buy stamps",
     "take out the trash", "feed the {animal}", "wash the car", "renew my passport", "buy {food}",
-    "write to {surname}", "pick up the {thing}", "go to the gym", "do the laundry", "iron the shirts",
-    "cancel the newspaper", "send {name} the photos", "finish the report", "study for the exam",
-    "pick up {name} from the station", "change the sheets", "defrost the freezer", "mow the lawn",
-    "take my vitamins", "charge the {thing}", "back up the laptop", "order {food}", "sell the {thing}",
-    "prepare the {surname} presentation", "mail the package", "visit {name}", "call my {kin}",
-    "paint the {room}", "get gas", "walk the dog", "practice {sport}", "bake a cake for {name}",
-    "return {name}'s {thing}", "check the oven", "water the {flower}s", "get the laundry from the dryer",
-    "read chapter {n}", "print the tickets", "buy a present for {name}", "vacuum the {room}",
+    "write to {surname}", "pick up the {thing}", "go to the gym", "do the laundry",
+    "iron the shirts", "cancel the newspaper", "send {name} the photos", "finish the report",
+    "study for the exam", "pick up {name} from the station", "change the sheets",
+    "defrost the freezer", "mow the lawn", "take my vitamins", "charge the {thing}",
+    "back up the laptop", "order {food}", "sell the {thing}", "prepare the {surname} presentation",
+    "mail the package", "visit {name}", "call my {kin}", "paint the {room}", "get gas",
+    "walk the dog", "practice {sport}", "bake a cake for {name}", "return {name}'s {thing}",
+    "check the oven", "water the {flower}s", "get the laundry from the dryer", "read chapter {n}",
+    "print the tickets", "buy a present for {name}", "vacuum the {room}",
 )  # fmt: skip
 
 
@@ -328,7 +188,7 @@ def a_time(rng: Random) -> str:
             "in half an hour", f"in {rng.randrange(2, 20)} days", f"in {rng.randrange(2, 6)} weeks",
             f"on {weekday}", f"next {weekday}", f"on {weekday} at {clock}", "tomorrow morning",
             f"{weekday} at {clock}", "tomorrow evening", "tomorrow night", f"tomorrow {clock}",
-            f"at noon tomorrow", f"on {month} {rng.randrange(1, 29)}", f"{weekday} morning",
+            "at noon tomorrow", f"on {month} {rng.randrange(1, 29)}", f"{weekday} morning",
         )
     )  # fmt: skip
 
@@ -582,7 +442,7 @@ def yours(text: str) -> str:
 
 def span(says: str, words: str) -> str:
     """The words as they were said, to the end of the last one; empty if they were not."""
-    found = re.search(rf"\b{re.escape(words)}\w*", says, re.I)
+    found = re.search(rf"\b{re.escape(words)}\w*", says, re.IGNORECASE)
     return found[0] if found else ""
 
 
