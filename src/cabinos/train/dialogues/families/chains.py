@@ -85,6 +85,7 @@ FILES = (
     "lease.txt", "bill.txt", "contract.md", "invoice.txt", "offer.txt", "budget.csv", "letter.txt",
     "summary.md", "quote.txt", "notes.txt",
 )  # fmt: skip
+EVENTS = ("exam", "wedding", "holiday", "move", "interview", "concert", "operation")
 MEASURES = (
     ("height", "cm", "inches"),
     ("weight", "kg", "pounds"),
@@ -145,7 +146,7 @@ def computed(rng: Random, fillers: Fillers, pattern: str) -> Script:
     return Script((Turn(says, reply, calls),), world)
 
 
-def recalled(rng: Random, fillers: Fillers, pattern: str) -> Script:
+def recalled(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """Recalled, and converted."""
     kind, unit, other = rng.choice(MEASURES)
     x = str(rng.randrange(2, 220))
@@ -170,7 +171,7 @@ def due(rng: Random, fillers: Fillers, pattern: str) -> Script:
         (
             (f"{name}'s birthday", "{k} is {d}"),
             (
-                f"my {rng.choice(('exam', 'wedding', 'holiday', 'move', 'interview', 'concert', 'operation'))}",
+                f"my {rng.choice(EVENTS)}",
                 "{k} is on {d}",
             ),
         )
@@ -265,7 +266,7 @@ def other(rng: Random, fillers: Fillers, pattern: str) -> Script:
     return Script((begin, Turn(say(rng, pattern, x=x, y=y), answer, calls)))
 
 
-def update(rng: Random, fillers: Fillers, pattern: str) -> Script:
+def update(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """What was just remembered was wrong."""
     key = rng.choice(
         (
@@ -337,8 +338,9 @@ def both(rng: Random, fillers: Fillers, pattern: str) -> Script:
 
 Write = Callable[[Random, Fillers, str], Script]
 KINDS: list[tuple[str, Write, list[str]]] = [
-    ("times", computed, TIMES), ("share", computed, SHARE), ("convert", recalled, CONVERT), ("due", due, DUE),
-    ("noted", kept, NOTED), ("percent", percent, PERCENT), ("again", again, AGAIN), ("other", other, OTHER),
+    ("times", computed, TIMES), ("share", computed, SHARE), ("convert", recalled, CONVERT),
+    ("due", due, DUE), ("noted", kept, NOTED), ("percent", percent, PERCENT),
+    ("again", again, AGAIN), ("other", other, OTHER),
     ("update", update, UPDATE), ("and", both_on, AND), ("both", both, BOTH),
 ]  # fmt: skip
 TEMPLATES = [

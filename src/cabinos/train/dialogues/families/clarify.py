@@ -259,7 +259,8 @@ Write = Callable[[Random, Fillers, str], Script]
 KINDS: list[tuple[str, Write, list[str]]] = [
     ("timer", timer, TIMER), ("alarm", alarm, ALARM), ("when", when, WHEN), ("what", what, WHAT),
     ("remind", neither, REMIND), ("remember", remember, REMEMBER), ("add", add, ADD),
-    ("add-named", add, ADD_NAMED), ("convert", convert, CONVERT), ("calculate", calculate, CALCULATE),
+    ("add-named", add, ADD_NAMED), ("convert", convert, CONVERT),
+    ("calculate", calculate, CALCULATE),
     ("percent", percent, PERCENT), ("spell", spell, SPELL), ("pick", pick, PICK),
 ]  # fmt: skip
 TEMPLATES = [

@@ -157,7 +157,8 @@ def root(rng: Random, fillers: Fillers, pattern: str) -> Script:
 
     def reply(results: Results) -> str:
         names = [line.partition("  ")[0] for line in results[0].splitlines()]
-        return f"I can see {'this folder' if len(names) == 1 else 'these folders'}: {', '.join(names)}."
+        folders = "this folder" if len(names) == 1 else "these folders"
+        return f"I can see {folders}: {', '.join(names)}."
 
     return Script((Turn(say(rng, pattern), reply, (Call("files_list", {}),)),), World(files=files))
 
@@ -219,8 +220,9 @@ def absent(rng: Random, fillers: Fillers, pattern: str) -> Script:
 
 Write = Callable[[Random, Fillers, str], Script]
 KINDS: list[tuple[str, Write, list[str]]] = [
-    ("find", find, FIND), ("find-kind", find_kind, FIND_KIND), ("read", read, READ), ("list", listed, LIST),
-    ("root", root, ROOT), ("search", search, SEARCH), ("write", write, WRITE), ("absent", absent, ABSENT),
+    ("find", find, FIND), ("find-kind", find_kind, FIND_KIND), ("read", read, READ),
+    ("list", listed, LIST), ("root", root, ROOT), ("search", search, SEARCH),
+    ("write", write, WRITE), ("absent", absent, ABSENT),
 ]  # fmt: skip
 TEMPLATES = [
     made for kind, write, patterns in KINDS for made in templates(f"files/{kind}", write, patterns)

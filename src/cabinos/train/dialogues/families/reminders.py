@@ -107,8 +107,9 @@ def length(rng: Random) -> str:
     unit = "minute" if n == 1 else "minutes"
     return rng.choice(
         (
-            f"{n} {unit}", f"{n} {unit}", f"{n} {unit}", f"{n} min", f"{max(n, 10)} seconds", f"{n}min",
-            f"{rng.randrange(2, 9)} hours", "an hour", "1 hour", "half an hour", "an hour and a half",
+            f"{n} {unit}", f"{n} {unit}", f"{n} {unit}", f"{n} min", f"{max(n, 10)} seconds",
+            f"{n}min", f"{rng.randrange(2, 9)} hours", "an hour", "1 hour", "half an hour",
+            "an hour and a half",
             rng.choice(("five", "ten", "twenty", "fifteen", "thirty", "two")) + " minutes",
             f"1 hour and {max(n % 60, 2)} minutes",
         )
@@ -140,7 +141,8 @@ def named(rng: Random, fillers: Fillers, pattern: str) -> Turn:
 
 def moment(rng: Random) -> str:
     """A time of day, with its day or without, as it follows `at`."""
-    clock = f"{rng.randrange(4, 13)}{rng.choice(('', ':30', ':15', ':45', ':10'))}{rng.choice(('am', ' am', 'am', 'pm', ' pm'))}"
+    hour, minutes = rng.randrange(4, 13), rng.choice(("", ":30", ":15", ":45", ":10"))
+    clock = f"{hour}{minutes}{rng.choice(('am', ' am', 'am', 'pm', ' pm'))}"
     day = rng.choice(
         (
             " tomorrow",

@@ -16,11 +16,9 @@ from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, templates
 
-AREAS: dict[str, Any]
-WORDS: dict[str, list[str]]
-AREAS, WORDS = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-).values()
+TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+AREAS: dict[str, Any] = TABLES["area"]
+WORDS: dict[str, list[str]] = TABLES["words"]
 GROUP = re.compile(r"\{([^}]*)\}")
 ASIDE = ("{s}", "{s}", "{s}", "please {s}", "hey, {s}", "cabin, {s}", "ok, {s}")
 
@@ -39,7 +37,8 @@ def _one(rng: Random, group: str) -> str:
         return str(rng.randint(int(low), int(high)))
     if group == "letters":
         return "".join(rng.choices("aeioulnrstmk", k=6))
-    return rng.choice(group.split("|"))
+    words: list[str] = group.split("|")
+    return rng.choice(words)
 
 
 def _tool(rng: Random, area: dict[str, Any], result: dict[str, Any]) -> tuple[Tool, dict[str, str]]:
@@ -82,7 +81,7 @@ def called(rng: Random, fillers: Fillers, pattern: str) -> Script:
     ]
     others = [other for other in others if other.name != tool.name]
     call = Call(tool.name, {parameter: known[slot] for slot, parameter in named.items()})
-    answer = area["answer"].format_map(known | result)
+    answer: str = area["answer"].format_map(known | result)
 
     def reply(_: Results) -> str:
         return answer[0].upper() + answer[1:]
