@@ -40,7 +40,7 @@ SIGNS = {
     "+": "plus|added to|and add|increased by|and then add",
     "-": "minus|take away|takeaway|decreased by|reduced by|less(?! than)",
     "*": "times|multiplied by|multiplied with",
-    "/": "divided by|divided through|over",
+    "/": "(?:is )?divided by|divided through|over",
     "^": "(?:raised )?to the power(?: of)?|raised to(?: the)?|\\*\\*",
     "%": "per ?cent(?:age)?(?! change| increase| decrease)|pct",
     "mod": "modulo|mod",
@@ -53,6 +53,8 @@ SIGNS = {
     "cbrt": "cube root(?: of)?|cubic root(?: of)?|∛",
     "squared": "²|to the second power",
     "cubed": "³",
+    "square": "square(?: of)?(?! root)",
+    "cube": "cube(?: of)?(?! root)",
     "gcd": "greatest common (?:divisor|factor)|gcf",
     "lcm": "(?:least|lowest) common multiple",
 }
@@ -63,7 +65,7 @@ CHARACTERS = str.maketrans(
 )
 TOKEN = re.compile(
     r"\s*(?:(?P<ordinal>\d+(?:st|nd|rd|th)\b)"
-    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:_\d+)*)(?:\.\d+)?|\.\d+)"
+    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:_\d+)*)(?:\.\d+)?(?:e[-+]?\d{1,2}(?![\d.]))?|\.\d+)"
     r"|(?P<word>[a-z][a-z']*)|(?P<sign>[-+*/^%!(),=?:;.]))"
 )
 LEAD = frozenset(
@@ -110,12 +112,14 @@ FUNCTIONS = {
     "ln": "log",
 }
 POWERS = {"squared": 2, "cubed": 3}
+POWERS_OF = {"square": 2, "cube": 3}
 MULTIPLES = {"double": 2, "twice": 2, "triple": 3, "thrice": 3, "quadruple": 4}
 ORDERS: Mapping[str, tuple[str, str]] = {  # verb: what stands between, operation
     "add": ("to and", "+"),
     "subtract": ("from", "from"),
     "multiply": ("by and with", "*"),
     "divide": ("by", "/"),
+    "split": ("by between among into", "/"),
     "increase": ("by", "+"),
     "raise": ("by", "+"),
     "decrease": ("by", "-"),
@@ -331,6 +335,8 @@ class _Parser:
         if token in FUNCTIONS:
             self._take("of")
             return Apply(FUNCTIONS[token], (self._argument(),))
+        if token in POWERS_OF:
+            return Apply("^", (self._argument(), Fraction(POWERS_OF[token])))
         if token in MULTIPLES:
             self._take("of")
             return Apply("*", (Fraction(MULTIPLES[token]), self._signed()))
@@ -409,6 +415,9 @@ def _percent_question(tokens: list[str]) -> tuple[list[str], list[str]] | None:
                 return rest[cut + 1 :], rest[:cut]
             if at and words[at - 1] == "is":
                 return words[: at - 1], rest
+        if words[at : at + 3] == ["what", "%", "is"] and "of" in words[at + 3 :]:
+            cut = words.index("of", at)
+            return words[at + 3 : cut], words[cut + 1 :]
     for at in range(len(words) - 3):
         if words[at : at + 2] == ["as", "a"] and words[at + 2 : at + 4] == ["%", "of"]:
             return words[:at], words[at + 4 :]

@@ -19,6 +19,7 @@ When = Annotated[
         max_length=60,
         examples=["today", "now"],
         description="2026-11-24, 2026-11-24T10:30, now, tomorrow at 5pm, next monday, in 3 weeks",
+        examples=["now", "today"],  # which nobody has to say to mean them
     ),
 ]
 Zone = Annotated[

@@ -12,7 +12,7 @@ from fractions import Fraction
 __all__ = ["FRACTIONS", "decimal_of", "is_number", "numeral", "ordinal", "read_numeral", "rounded"]
 
 F = Fraction
-DIGITS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+DIGITS = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d{1,2})?", re.ASCII)
 SMALL = {
     word: number
     for number, word in enumerate(

@@ -52,7 +52,13 @@ def driver(_config: Mapping[str, Any]) -> Driver:
 )
 async def plot_function(
     expression: Annotated[
-        str, Field(min_length=1, max_length=300, description="of x, like x^2 - 3x or sin(x)")
+        str,
+        Field(
+            min_length=1,
+            max_length=300,
+            description="of x, like x^2 - 3x or sin(x)",
+            json_schema_extra={"x-free": True},
+        ),
     ],
     start: Bound = -10,
     end: Bound = 10,
@@ -69,7 +75,10 @@ async def plot_function(
         import numpy as np
 
         x = np.linspace(first, last, POINTS)
-        axes.plot(x, _curve(tree, x))
+        y = _curve(tree, x)
+        axes.plot(x, y)
+        if (shown := _window(y)) is not None:
+            axes.set_ylim(*shown)
         axes.axhline(0, linewidth=0.5, color="gray")
         axes.set_xlabel("x")
         axes.set_title(expression.strip().replace("$", r"\$"))
@@ -153,6 +162,17 @@ def _without_poles(y: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     leaps = (np.abs(np.diff(y)) > reach) & (np.sign(y[1:]) != np.sign(y[:-1]))
     y[:-1][leaps] = np.nan
     return y
+
+
+def _window(y: "np.ndarray[Any, Any]") -> tuple[float, float] | None:
+    """What of the y axis is shown where a pole would make everything else flat."""
+    import numpy as np
+
+    low, high = np.nanpercentile(y, [5, 95])
+    reach = 2 * max(high - low, 1e-12)
+    if np.nanmax(y) < high + 5 * reach and np.nanmin(y) > low - 5 * reach:
+        return None
+    return float(low - reach), float(high + reach)
 
 
 def _values(node: Node, x: "np.ndarray[Any, Any]") -> Any:
