@@ -248,7 +248,9 @@ def letter(rng: Random, fillers: Fillers) -> tuple[str, str, list[Line]]:
             "[what should i bring for the party|what do i bring to the party]",
             v["food"].capitalize(),
         ),
-        Line(f"Love, {n}", ""),
+        Line(f"Love, {n}", "[who is the letter from|who wrote the letter]")
+        if rng.random() < 0.0
+        else Line(f"Love, {n}", ""),
     ]
     return (
         rng.choice(("letter", f"letter from {n}")),

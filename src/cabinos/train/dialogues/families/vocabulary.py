@@ -46,8 +46,8 @@ SONGS = (
 )  # fmt: skip
 AIRLINES = ("Delta", "United", "Lufthansa", "Ryanair", "KLM", "Iberia", "Qantas", "Air France")
 DAYS = (
-    "tomorrow", "friday", "monday", "next week", "this weekend", "sunday", "next month",
-    "the 14th", "saturday",
+    "tomorrow", "on friday", "on monday", "next week", "this weekend", "on sunday", "next month",
+    "on the 14th", "in june",
 )  # fmt: skip
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
