@@ -1,6 +1,6 @@
 """Device: the date and the time, and arithmetic with them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
@@ -29,12 +29,17 @@ Zone = Annotated[
 Amount = Annotated[int, Field(ge=-LONG, le=LONG)]
 
 
-def driver(config: Mapping[str, Any]) -> Driver:
-    """The clock device. `config`: zone (the user's time zone; default: the system's)."""
+def driver(
+    config: Mapping[str, Any], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Driver:
+    """The clock device. `config`: zone (the user's time zone; default: the system's).
+
+    `now` is whose time it tells: an instant with its zone.
+    """
     own = zone_of(str(config["zone"])) if config.get("zone") else system_zone()
 
-    def now(zone: str) -> datetime:
-        return datetime.now(UTC).astimezone(zone_of(zone) if zone else own)
+    def now_in(zone: str) -> datetime:
+        return now().astimezone(zone_of(zone) if zone else own)
 
     @tool(
         effect="pure",
@@ -44,7 +49,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
     )
     async def clock_now(zone: Zone = "") -> str:
         """The date, the weekday and the time now."""
-        return shown(now(zone).replace(microsecond=0))
+        return shown(now_in(zone).replace(microsecond=0))
 
     @tool(
         effect="pure",
@@ -64,7 +69,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
     ) -> str:
         """The date or time that is so much after the start; before it, with negative numbers."""
         span = Span(years, months, weeks, days, business_days, hours, minutes)
-        return shown(add(parse(start, now("")), span))
+        return shown(add(parse(start, now_in("")), span))
 
     @tool(
         effect="pure",
@@ -74,7 +79,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
     )
     async def clock_between(start: When, end: When) -> dict[str, Any]:
         """How long it is from the start to the end: in days, in business days, in all units."""
-        today = now("")
+        today = now_in("")
         return between(parse(start, today), parse(end, today))
 
     return Driver("clock", tools=[clock_now, clock_add, clock_between])

@@ -1,0 +1,181 @@
+"""As many conversations as wanted, one a line: the same for the same seed, by any number of hands.
+
+Row n is drawn from a generator seeded with the seed and n alone. Rows are made in chunks, kept in
+order, and one that says again what was said is left out.
+"""
+
+import asyncio
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import IO, Any
+
+from cabinos.drivers.model.call_format import as_function
+from cabinos.kernel.driver import Tool
+from cabinos.kernel.retrieval import select
+from cabinos.train.dialogues.families import SHARES, family
+from cabinos.train.dialogues.fillers import Fillers
+from cabinos.train.dialogues.script import Template
+from cabinos.train.dialogues.stage import Message, Stage
+from cabinos.train.errors import CorpusError
+
+__all__ = ["Produced", "generate", "make_row"]
+
+SHOWN = 4  # tools that a model is shown at most
+FEWER = 0.2  # share of rows in which some that would be shown are not
+CHUNK = 250  # rows that one worker makes in one go
+REPEATS = 12  # rows that say the same and differ in what the devices return
+PATIENCE = 4  # rows that are made for one that is kept, at most
+FIRST, DAYS = datetime(2023, 1, 1, tzinfo=UTC), 3650  # when conversations take place
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Produced:
+    """What was written: rows by family and by template, and how many repeated others."""
+
+    rows: int = 0
+    repeated: int = 0
+    families: Counter[str] = field(default_factory=Counter)
+    templates: Counter[str] = field(default_factory=Counter)
+
+
+def generate(
+    seed: int,
+    count: int,
+    out: Path,
+    *,
+    held_out: bool = False,
+    data: Path | None = None,
+    workers: int = 1,
+    progress: Callable[[int], object] = int,
+) -> Produced:
+    """Writes `count` rows to `out` as JSON lines, all or nothing; `progress` is told how many.
+
+    `held_out`: only of the templates and words that are never trained on. `data`: a data folder,
+    for more words. Raises CorpusError if there are not so many different ones, or if `out` cannot
+    be written; StageError for a mistake in a template.
+    """
+    produced, seen = Produced(), Counter[tuple[str, ...]]()
+    known: set[str] = set()
+    with _written(out) as file, closing(_rows(seed, count, held_out, data, workers)) as rows:
+        for row in rows:
+            says = tuple(m["content"].lower() for m in row["messages"] if m["role"] == "user")
+            line = json.dumps(row, ensure_ascii=False)
+            told = json.dumps(row["messages"])
+            if seen[says] >= REPEATS or told in known:
+                produced.repeated += 1
+                continue
+            seen[says] += 1
+            known.add(told)
+            file.write(line + "\n")
+            produced.rows += 1
+            produced.families[row["family"]] += 1
+            produced.templates[row["template"]] += 1
+            progress(produced.rows)
+            if produced.rows == count:
+                return produced
+        raise CorpusError(f"there are only {produced.rows:,} different rows of {count:,}.")
+
+
+def _rows(seed: int, count: int, held_out: bool, data: Path | None, workers: int) -> Iterator[Row]:
+    """Rows in the order of their numbers, for as long as they are wanted and patience lasts."""
+    chunks = range(0, PATIENCE * count, CHUNK)
+    make = partial(_chunk, seed, held_out, data)
+    if workers == 1:
+        for chunk in chunks:
+            yield from make(chunk)
+        return
+    from multiprocessing import get_context
+
+    with get_context("spawn").Pool(workers) as pool:
+        for rows in pool.imap(make, chunks):
+            yield from rows
+
+
+def _chunk(seed: int, held_out: bool, data: Path | None, first: int) -> list[Row]:
+    fillers = _fillers(data, held_out)
+
+    async def made() -> list[Row]:
+        async with Stage() as stage:
+            return [
+                await make_row(stage, fillers, seed, number, held_out)
+                for number in range(first, first + CHUNK)
+            ]
+
+    return asyncio.run(made())
+
+
+_kept: dict[tuple[Path | None, bool], Fillers] = {}
+
+
+def _fillers(data: Path | None, held_out: bool) -> Fillers:
+    if (data, held_out) not in _kept:
+        _kept[data, held_out] = Fillers(data, held_out=held_out)
+    return _kept[data, held_out]
+
+
+async def make_row(
+    stage: Stage, fillers: Fillers, seed: int, number: int, held_out: bool = False
+) -> Row:
+    """Row `number` of the seed."""
+    rng = Random(f"{seed}/{number}")  # noqa: S311 - not for secrets
+    name = rng.choices(list(SHARES), list(SHARES.values()))[0]
+    return await perform(stage, rng.choice(family(name, held_out)), fillers, rng)
+
+
+async def perform(stage: Stage, template: Template, fillers: Fillers, rng: Random) -> Row:
+    """A row of the template."""
+    script = template.write(rng, fillers)
+    now = FIRST + timedelta(days=rng.randrange(DAYS), seconds=rng.randrange(86_400))
+    messages = await stage.perform(script, now=now, seed=rng.getrandbits(32))
+    tools = shown(rng, stage.tools(script), messages)
+    return {
+        "template": template.name,
+        "family": template.family,
+        "messages": messages,
+        "tools": [as_function(tool) for tool in tools],
+    }
+
+
+def shown(rng: Random, tools: list[Tool], messages: list[Message]) -> list[Tool]:
+    """Those that the conversation calls and those that retrieval picks, in any order."""
+    says = [message["content"] for message in messages if message["role"] == "user"]
+    calls = [call["name"] for message in messages for call in message.get("tool_calls", ())]
+    called = set(calls)
+    picked = select(tools, says[-1], SHOWN, called)
+    others = [tool for tool in picked if tool.name not in called]
+    if rng.random() < FEWER:
+        others = rng.sample(others, rng.randint(0, len(others)))
+    chosen = [tool for tool in tools if tool.name in called]
+    chosen += others[: max(0, SHOWN - len(chosen))]
+    rng.shuffle(chosen)
+    return chosen
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[IO[str]]:
+    """A file that takes its place when it is whole, and not at all if it never is."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(out)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CorpusError(f"{out}: cannot be written ({error.strerror or error}).") from None
