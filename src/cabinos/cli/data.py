@@ -102,9 +102,7 @@ def get_command(
     hub = GitHub.at(mirror) if mirror else GitHub()
     known = sources.measured() if measured else sources.manifest()
     with _bar() as progress:
-        fetched = get_sources(
-            folder, names, origin=origin, hub=hub, progress=progress, known=known
-        )
+        fetched = get_sources(folder, names, origin=origin, hub=hub, progress=progress, known=known)
     for source in fetched:
         click.echo(f"{source.name}: {source.rows:,} rows, {source.bytes / 1e6:,.1f} MB, verified")
     if sources_only or names or measured:

@@ -31,7 +31,8 @@ def get_sources(
 ) -> list[Source]:
     """Bring the named sources (default: all) into `folder`; returns those that were not there yet.
 
-    `known` are those to choose from, by default all that are trained on. They come from the folder `origin`, or else from their repositories. Raises SourceError.
+    `known` are those to choose from, by default all that are trained on. They come from the folder
+    `origin`, or else from their repositories. Raises SourceError.
     """
     fetched = []
     for source in sources.choose(names, known):

@@ -3,8 +3,9 @@
 `sources.json` pins each source to a repository, a commit, its files and the SHA-256 of its rows;
 `measured.json` does so for the sets that models are measured on, and never trained on. A source is
 kept as `<folder>/sources/<name>.jsonl` (a set: `<folder>/eval/<name>.jsonl`), one JSON object a
-line ({"text": …} and what names the text). The hash is over that file, so that it holds however the rows came here: packed
-in a local folder (`from_folder`), or taken from the repository (`upstream.from_repository`).
+line ({"text": …} and what names the text). The hash is over that file, so that it holds however the
+rows came here: packed in a local folder (`from_folder`), or taken from the repository
+(`upstream.from_repository`).
 """
 
 import errno

@@ -124,12 +124,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     try:
         texts = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        for text in texts:
-            if text.endswith("\n"):
-                lines.append(json.loads(text))
-        if lines and (
-            "measured" not in lines[0] or any("case" not in line for line in lines[1:])
-        ):
+        lines += [json.loads(text) for text in texts if text.endswith("\n")]
+        if lines and ("measured" not in lines[0] or any("case" not in line for line in lines[1:])):
             raise ValueError
     except (ValueError, TypeError):
         raise EvalError(f"{path}: holds no results of cabin eval. Give another --out.") from None

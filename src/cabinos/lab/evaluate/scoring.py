@@ -31,7 +31,7 @@ RESAMPLES = 2000
 def wilson(successes: float, n: int) -> tuple[float, float]:
     """The 95 % score interval of a proportion (Wilson 1927, eq. 4); (0, 1) of nothing.
 
-        (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n)
+    (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n)
     """
     if n == 0:
         return 0.0, 1.0

@@ -33,11 +33,13 @@ def read_set(folder: Path, name: str) -> list[dict[str, Any]]:
     ]
     if not found:
         raise EvalError(
-            f"{folder}: holds no {name}.jsonl. Get it with `cabin data get {option}{name}`, or give "
-            f"the folder it is in: --data FOLDER."
+            f"{folder}: holds no {name}.jsonl. Get it with `cabin data get {option}{name}`, or "
+            "give the folder it is in: --data FOLDER."
         )
     try:
-        data = lzma.open(found[0]).read() if found[0].suffix == ".xz" else found[0].read_bytes()
+        data = found[0].read_bytes()
+        if found[0].suffix == ".xz":
+            data = lzma.decompress(data)
     except (lzma.LZMAError, EOFError) as error:
         raise EvalError(f"{found[0]}: truncated or damaged ({error}). Get it again.") from None
     if hashlib.sha256(data).hexdigest() != pinned.sha256:

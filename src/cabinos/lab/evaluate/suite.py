@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from cabinos.kernel.driver import Model, Tool
     from cabinos.lab.evaluate.logprob import Scorer
 
-__all__ = ["Brain", "Case", "Kind", "Suite", "Verdict", "chosen"]
+__all__ = ["Brain", "Case", "Kind", "Need", "Suite", "Verdict", "chosen"]
 
 Kind = Literal["share", "mean", "bits"]
+Need = Literal["model", "scorer"]  # something to converse with, or something that scores texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,25 @@ class Brain:
 class Suite(Protocol):
     """A named set of cases. `batch` of them are judged at once, by `workers` side by side."""
 
-    name: str
-    measures: Mapping[str, Kind]
-    batch: int
-    workers: int
-    needs: Literal["model", "scorer"]
+    @property
+    def name(self) -> str:
+        """How it is called."""
+
+    @property
+    def measures(self) -> Mapping[str, Kind]:
+        """What is measured, and how its values are put together."""
+
+    @property
+    def batch(self) -> int:
+        """Cases that are judged at once."""
+
+    @property
+    def workers(self) -> int:
+        """Batches that are judged side by side."""
+
+    @property
+    def needs(self) -> Need:
+        """What of a brain it uses."""
 
     def cases(self) -> Sequence[Case]:
         """All cases, in an order that does not depend on the machine."""
