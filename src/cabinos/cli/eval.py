@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,14 @@ MANY = 24  # groups of a suite, more of which are not listed
 PAIRS = 6_700  # of BLiMP for each snapshot of a run, unless said otherwise
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run is made, besides what is measured."""
+
+    seed: int
+    threads: int | None  # of the engine
+
+
 @click.command("eval")
 @click.argument("model", required=False)
 @click.option(
@@ -41,6 +49,12 @@ PAIRS = 6_700  # of BLiMP for each snapshot of a run, unless said otherwise
 @data_option
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="N cases of each suite.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of cases and choices.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of the engine. Default: the CPUs there are; on a busy machine, fewer are faster.",
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -62,6 +76,7 @@ def eval_command(
     folder: Path,
     limit: int | None,
     seed: int,
+    threads: int | None,
     out: Path | None,
     fresh: bool,
     run: Path | None,
@@ -76,13 +91,13 @@ def eval_command(
     if run is not None:
         if model is not None or names:
             raise click.UsageError("--emergence takes neither a model nor suites.")
-        _emergence(run, folder, limit, seed, out, as_json)
+        _emergence(run, folder, limit, seed, out, threads, as_json)
         return
     from cabinos.lab.evaluate.results import Results
     from cabinos.lab.evaluate.suite import chosen
     from cabinos.lab.evaluate.suites import NEEDS, build
 
-    brain, path = _open(model)
+    brain, path = _open(model, threads)
     wanted = [name for name in names or NAMES if names or path or NEEDS[name] == "model"]
     if path is None and (deaf := [name for name in wanted if NEEDS[name] == "scorer"]):
         raise Failure(f"{brain.name}: {deaf[0]} needs log-probabilities, so a local GGUF file.")
@@ -91,7 +106,7 @@ def eval_command(
     file = out or Path(f"eval-{brain.name}.jsonl")
     identity = {"model": brain.name, "seed": seed, "sha256": _digest(path)}
     with Results(file, identity, fresh=fresh) as results:
-        whole = _run(brain, path, work, results, seed)
+        whole = _run(brain, path, work, results, Settings(seed, threads))
         rows = _rows(work, results)
     if as_json:
         facts = {**identity, "whole": whole, "file": str(file), "rows": [asdict(r) for r in rows]}
@@ -103,7 +118,7 @@ def eval_command(
         raise SystemExit(INTERRUPTED)
 
 
-def _open(name: str | None) -> "tuple[Model, Path | None]":
+def _open(name: str | None, threads: int | None) -> "tuple[Model, Path | None]":
     """The model, and its file if it is a local one."""
     from cabinos.cli.session import NO_BRAIN
     from cabinos.drivers.model import open_models
@@ -121,6 +136,7 @@ def _open(name: str | None) -> "tuple[Model, Path | None]":
     local = table.get("provider") == "local"
     if local:
         table["slots"] = max(AT_ONCE, table.get("slots", 0))
+        table["threads"] = threads or table.get("threads")
     (model,) = open_models({chosen: table})
     return model, Path(table["path"]).expanduser() if local else None
 
@@ -137,7 +153,7 @@ def _run(
     path: Path | None,
     work: "Sequence[tuple[Suite, list[Case]]]",
     results: "Results",
-    seed: int,
+    settings: "Settings",
 ) -> bool:
     """Judges what is missing; False if Ctrl-C ended it early."""
     from cabinos.lab.evaluate.logprob import Scorer
@@ -148,7 +164,7 @@ def _run(
         try:
             for suite, cases in work:
                 if suite.needs == "model":
-                    await evaluate(suite, Brain(model, seed=seed), cases, results, watcher)
+                    await evaluate(suite, Brain(model, seed=settings.seed), cases, results, watcher)
         finally:
             if close := getattr(model, "close", None):
                 await close()
@@ -158,9 +174,9 @@ def _run(
             asyncio.run(conversations(watcher))
             scored = [item for item in work if item[0].needs == "scorer"]
             if scored and path is not None:
-                with Scorer(path) as scorer:
+                with Scorer(path, threads=settings.threads) as scorer:
                     for suite, cases in scored:
-                        brain = Brain(scorer=scorer, seed=seed)
+                        brain = Brain(scorer=scorer, seed=settings.seed)
                         asyncio.run(evaluate(suite, brain, cases, results, watcher))
     except KeyboardInterrupt:
         return False
@@ -247,7 +263,13 @@ def _figure(row: "Row", value: float) -> str:
 
 
 def _emergence(
-    run: Path, folder: Path, limit: int | None, seed: int, out: Path | None, as_json: bool
+    run: Path,
+    folder: Path,
+    limit: int | None,
+    seed: int,
+    out: Path | None,
+    threads: int | None,
+    as_json: bool,
 ) -> None:
     from cabinos.lab.evaluate.emergence import cases_of, measure_run, plot
     from cabinos.lab.evaluate.suites import build
@@ -262,7 +284,7 @@ def _emergence(
     file = out or run / "emergence.json"
     with _bars() as watcher:
         work = cases_of(suites, limit or PAIRS, seed)
-        points = measure_run(run, work, export, file, watcher, settings)
+        points = measure_run(run, work, export, file, watcher, settings, threads=threads)
     picture = file.with_suffix(".png")
     try:
         plot(points, picture)

@@ -54,6 +54,8 @@ def measure_run(
     out: Path,
     watcher: Watcher,
     settings: dict[str, Any],
+    *,
+    threads: int | None = None,
 ) -> list[Point]:
     """A point for each snapshot, written to `out` as JSON as they come.
 
@@ -67,7 +69,8 @@ def measure_run(
         with tempfile.TemporaryDirectory(prefix="cabin-eval-") as folder:
             model = Path(folder) / "snapshot.gguf"
             export(weights, model)
-            scores = _scores(model, suites, Path(folder), watcher)
+            with Scorer(model, threads=threads) as scorer:
+                scores = _scores(scorer, suites, Path(folder), watcher)
         points.append({"step": step, "tokens": tokens, "scores": scores})
         points.sort(key=lambda point: int(point["step"]))
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -87,10 +90,10 @@ def _before(out: Path, settings: dict[str, Any]) -> list[Point]:
 
 
 def _scores(
-    model: Path, suites: Sequence[tuple[Suite, Sequence[Case]]], folder: Path, watcher: Watcher
+    scorer: Scorer, suites: Sequence[tuple[Suite, Sequence[Case]]], folder: Path, watcher: Watcher
 ) -> dict[str, list[float]]:
     scores = {}
-    with Scorer(model) as scorer, Results(folder / "results.jsonl", {}) as results:
+    with Results(folder / "results.jsonl", {}) as results:
         for suite, cases in suites:
             asyncio.run(evaluate(suite, Brain(scorer=scorer), cases, results, watcher))
             for row in summary(suite, results.of(suite.name, cases)):
