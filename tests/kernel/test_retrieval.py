@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinos.kernel.driver import Tool
@@ -295,6 +295,7 @@ def test_words_of_a_foreign_tool_are_enough() -> None:
     )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.randoms(), st.sampled_from(PAIRS), st.integers(0, 6))
 def test_order_of_the_tools_does_not_matter(rng: Any, pair: tuple[str, str], limit: int) -> None:
     shuffled = list(TOOLS)
@@ -302,6 +303,7 @@ def test_order_of_the_tools_does_not_matter(rng: Any, pair: tuple[str, str], lim
     assert names(select(shuffled, pair[1], limit)) == names(select(TOOLS, pair[1], limit))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(), st.integers(0, 6))
 def test_any_text(text: str, limit: int) -> None:
     assert len(select(TOOLS, text, limit)) <= limit

@@ -133,6 +133,63 @@ def _bar() -> "Iterator[Progress]":
         yield progress
 
 
+@data_command.command("dialogues")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@data_option
+@click.option("--rows", type=click.IntRange(1), default=60_000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--held-out", is_flag=True, help="Only wordings and words that no training sees.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--tokenizer", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@workshop
+def dialogues_command(
+    out: Path,
+    folder: Path,
+    rows: int,
+    seed: int,
+    held_out: bool,
+    workers: int,
+    tokenizer: Path | None,
+    as_json: bool,
+) -> None:
+    """Write conversations to OUT, every call of which was made by the real devices.
+
+    The same seed gives the same rows. With a TOKENIZER, their tokens are counted.
+    """
+    from cabinos.train.dialogues.generate import generate
+    from cabinos.train.dialogues.report import report
+
+    data = folder if (folder / "sources").is_dir() else None
+    with _rows_bar(rows) as progress:
+        generate(
+            seed, rows, out, held_out=held_out, data=data, workers=workers, progress=progress
+        )
+    facts = report(out, tokenizer)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    from rich.console import Console
+
+    columns = ("rows", "templates", "turns", "calls", "tokens")
+    Console().print(_table("family", columns, facts["families"]))
+
+
+@contextmanager
+def _rows_bar(rows: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr that follows the rows; nothing when stderr is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("rows", total=rows)
+        yield lambda done: bar.update(task, completed=done)
+
+
 @data_command.command("report")
 @data_option
 @click.option(

@@ -133,6 +133,14 @@ SECTIONS = {
             "cabinos.cli.pack:pack_command",
             "Pack the Hugging Face model in FOLDER into one GGUF file.",
         ),
+        "verify": (
+            "cabinos.cli.verify:verify_command",
+            "Check that a brain's two files are the signed ones, to the last bit.",
+        ),
+        "sign": (
+            "cabinos.cli.verify:sign_command",
+            "Write the manifest of WEIGHTS, and sign it.",
+        ),
     },
     "The workshop": {
         "data": (

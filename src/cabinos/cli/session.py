@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from cabinos.cli.bell import Bell
 from cabinos.cli.errors import Failure
 from cabinos.cli.terminal import note
 
@@ -60,6 +61,7 @@ class Session:
         self._loop: asyncio.AbstractEventLoop
         self._over: asyncio.Event
         self.kernel: Kernel
+        self.bell: Bell
 
     def __enter__(self) -> Self:
         _tell_warnings()
@@ -80,10 +82,17 @@ class Session:
         from cabinos.kernel.kernel import Kernel
 
         try:
-            kernel = Kernel.open(drivers=[] if self._config is None else _devices(self._config))
+            # Of [cabin] not the model: what is the brain was chosen before.
+            larger = {
+                k: v for k, v in (self._config or {}).get("cabin", {}).items() if k != "model"
+            }
+            devices = [] if self._config is None else _devices(self._config)
+            kernel = Kernel.open(drivers=devices, config={"cabin": larger})
             self.kernel, kernel.idle = kernel, self._idle
             self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
             self._begin_to_follow()
+            self.bell = Bell(kernel.store)
+            kernel.events.attach(self.bell)
             async with kernel:
                 self._ready.set_result(None)
                 await self._over.wait()
@@ -237,6 +246,8 @@ class Session:
             with stack:
                 while True:
                     event = await events.get()
+                    if event.kind == "reminder":  # the bell tells of it
+                        continue
                     if not event.pid:  # the kernel itself has ended
                         return
                     if root is None or table.get(event.pid).root == root:

@@ -15,14 +15,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Union
 
-from cabinos.drivers.numerals import FRACTIONS, is_number, ordinal, read_numeral
+from cabinos.drivers.numerals import is_number, ordinal, read_numeral
 from cabinos.kernel.errors import ToolError
 
 __all__ = ["Apply", "Node", "parse"]
 
-MAX_DEPTH = 40  # of parentheses, signs and exponents
+MAX_DEPTH = 50  # of parentheses, signs and exponents
 MAX_NUMBER = 40  # digits of a number that is given
 
 
@@ -31,17 +30,17 @@ class Apply:
     """An operation and what it is applied to. `x` is the variable, applied to nothing."""
 
     operation: str
-    operands: tuple["Node", ...] = ()
+    operands: tuple["Fraction | Apply", ...] = ()
 
 
-Node = Union[Fraction, Apply]
+Node = Fraction | Apply
 
-# Words that are a sign, the longest first.
+# Phrases that are a sign, or a word that stands for them all: replaced in this order.
 SIGNS = {
     "+": "plus|added to|and add|increased by|and then add",
     "-": "minus|take away|takeaway|decreased by|reduced by|less(?! than)",
     "*": "times|multiplied by|multiplied with",
-    "/": "divided by|divided through|over",
+    "/": "(?:is )?divided by|divided through|over",
     "^": "(?:raised )?to the power(?: of)?|raised to(?: the)?|\\*\\*",
     "%": "per ?cent(?:age)?(?! change| increase| decrease)|pct",
     "mod": "modulo|mod",
@@ -49,10 +48,13 @@ SIGNS = {
     "more": "(?:more|greater|higher|larger) than",
     "less": "(?:less|smaller|fewer|lower) than",
     "of": "tip on|tax on|vat on|tip for|on",
+    "half of": "half(?= an? )",
     "sqrt": "square root(?: of)?|√",
     "cbrt": "cube root(?: of)?|cubic root(?: of)?|∛",
     "squared": "²|to the second power",
     "cubed": "³",
+    "square": "square(?: of)?(?! root)",
+    "cube": "cube(?: of)?(?! root)",
     "gcd": "greatest common (?:divisor|factor)|gcf",
     "lcm": "(?:least|lowest) common multiple",
 }
@@ -63,7 +65,7 @@ CHARACTERS = str.maketrans(
 )
 TOKEN = re.compile(
     r"\s*(?:(?P<ordinal>\d+(?:st|nd|rd|th)\b)"
-    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:_\d+)*)(?:\.\d+)?|\.\d+)"
+    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:_\d+)*)(?:\.\d+)?(?:e[-+]?\d{1,2}(?![\d.]))?|\.\d+)"
     r"|(?P<word>[a-z][a-z']*)|(?P<sign>[-+*/^%!(),=?:;.]))"
 )
 LEAD = frozenset(
@@ -77,21 +79,47 @@ IGNORED = frozenset(
     "tip tax".split()
 )
 LISTS = {
-    **{"sum": "sum", "total": "sum", "product": "product", "average": "mean", "mean": "mean"},
-    **{"median": "median", "max": "max", "maximum": "max", "largest": "max", "biggest": "max"},
-    **{"min": "min", "minimum": "min", "smallest": "min", "gcd": "gcd", "lcm": "lcm"},
-    **{"difference": "difference", "quotient": "quotient", "remainder": "mod", "ratio": "quotient"},
+    "sum": "sum",
+    "total": "sum",
+    "product": "product",
+    "average": "mean",
+    "mean": "mean",
+    "median": "median",
+    "max": "max",
+    "maximum": "max",
+    "largest": "max",
+    "biggest": "max",
+    "min": "min",
+    "minimum": "min",
+    "smallest": "min",
+    "gcd": "gcd",
+    "lcm": "lcm",
+    "difference": "difference",
+    "quotient": "quotient",
+    "remainder": "mod",
+    "ratio": "quotient",
 }
 FUNCTIONS = {
-    **{"sqrt": "sqrt", "cbrt": "cbrt", "root": "sqrt", "abs": "abs", "sin": "sin", "cos": "cos"},
-    **{"tan": "tan", "exp": "exp", "log": "log", "ln": "log"},
+    "sqrt": "sqrt",
+    "cbrt": "cbrt",
+    "root": "sqrt",
+    "abs": "abs",
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "exp": "exp",
+    "log": "log",
+    "ln": "log",
 }
+POWERS = {"squared": 2, "cubed": 3}
+POWERS_OF = {"square": 2, "cube": 3}
 MULTIPLES = {"double": 2, "twice": 2, "triple": 3, "thrice": 3, "quadruple": 4}
 ORDERS: Mapping[str, tuple[str, str]] = {  # verb: what stands between, operation
     "add": ("to and", "+"),
     "subtract": ("from", "from"),
     "multiply": ("by and with", "*"),
     "divide": ("by", "/"),
+    "split": ("by between among into", "/"),
     "increase": ("by", "+"),
     "raise": ("by", "+"),
     "decrease": ("by", "-"),
@@ -113,23 +141,22 @@ def _tokens(text: str, variable: bool) -> list[str]:
     words = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", words)
     for sign, phrases in SIGNS.items():
         words = re.sub(rf"(?<![a-z])(?:{phrases})(?![a-z])", f" {sign} ", words)
+    words = words.rstrip()
     tokens: list[str] = []
     at = 0
-    words = words.rstrip()
     while at < len(words):
         found = TOKEN.match(words, at)
         if found is None:
             raise _unclear(words[at:].split()[0], text)
         at = found.end()
-        token = found[0].strip()
+        piece = found[0].strip()
         if found["number"]:
-            token = token.replace(",", "").replace("_", "")
-            if len(token) > MAX_NUMBER:
+            piece = piece.replace(",", "").replace("_", "")
+            piece = f"0{piece}" if piece[0] == "." else piece
+            if len(piece) > MAX_NUMBER:
                 raise ToolError(f"numbers have at most {MAX_NUMBER} digits.")
-        if token == "x" and not variable:
-            token = "*"
-        if token not in IGNORED:
-            tokens.append(token)
+        if piece not in IGNORED:
+            tokens.append("*" if piece == "x" and not variable else piece)
     return tokens
 
 
@@ -256,8 +283,8 @@ class _Parser:
                 found = Apply("percent", (found,))
             elif self._take("!"):
                 found = Apply("factorial", (found,))
-            elif token := self._take("squared", "cubed"):
-                found = Apply("^", (found, Fraction(2 if token == "squared" else 3)))
+            elif power := self._take(*POWERS):
+                found = Apply("^", (found, Fraction(POWERS[power])))
             elif self._next() == "(" or (self._variable and self._juxtaposed()):
                 found = Apply("*", (found, self._power()))
             else:
@@ -307,17 +334,23 @@ class _Parser:
             return self._list(LISTS[token])
         if token in FUNCTIONS:
             self._take("of")
-            return Apply(FUNCTIONS[token], (self._signed(),))
+            return Apply(FUNCTIONS[token], (self._argument(),))
+        if token in POWERS_OF:
+            return Apply("^", (self._argument(), Fraction(POWERS_OF[token])))
         if token in MULTIPLES:
             self._take("of")
             return Apply("*", (Fraction(MULTIPLES[token]), self._signed()))
         degree = ordinal(token)
         if degree is not None and self._take("root"):
             self._take("of")
-            return Apply("^", (self._signed(), Fraction(1, degree or 1)))
+            return Apply("^", (self._argument(), Fraction(1, degree or 1)))
         if not token:
             raise ToolError(f"something is missing at the end of {self._text[:100]!r}; {LIKE}.")
         raise _unclear(token, self._text)
+
+    def _argument(self) -> Node:
+        """`sin 2x` is of all that follows, `sin(x)^2` only of what is in parentheses."""
+        return self._primary() if self._next() == "(" else self._signed()
 
     def _list(self, operation: str) -> Node:
         """`sum of 3, 4 and 5`, `difference between 10 and 4`, `max(3, 4)`."""
@@ -356,7 +389,7 @@ class _Parser:
 
     def _deeper(self) -> None:
         self._depth += 1
-        if self._depth > MAX_DEPTH * 3:
+        if self._depth > MAX_DEPTH:
             raise ToolError(f"the expression is nested too deeply: {self._text[:40]!r}….")
 
 
@@ -373,7 +406,7 @@ def _changed(sign: str, base: Node, change: Node) -> Node:
 
 def _percent_question(tokens: list[str]) -> tuple[list[str], list[str]] | None:
     """(part, whole) of `what percent of 80 is 20` and `20 is what percent of 80`."""
-    words = [token for token in tokens if token != "?"]
+    words = [word for word in tokens if word != "?"]
     for at in range(len(words) - 2):
         if words[at : at + 3] == ["what", "%", "of"]:
             rest = words[at + 3 :]
@@ -382,6 +415,9 @@ def _percent_question(tokens: list[str]) -> tuple[list[str], list[str]] | None:
                 return rest[cut + 1 :], rest[:cut]
             if at and words[at - 1] == "is":
                 return words[: at - 1], rest
+        if words[at : at + 3] == ["what", "%", "is"] and "of" in words[at + 3 :]:
+            cut = words.index("of", at)
+            return words[at + 3 : cut], words[cut + 1 :]
     for at in range(len(words) - 3):
         if words[at : at + 2] == ["as", "a"] and words[at + 2 : at + 4] == ["%", "of"]:
             return words[:at], words[at + 4 :]

@@ -65,9 +65,9 @@ async def calculate(
 
 def written(value: Value) -> str:
     """`= 12.5` or `≈ 0.333333`."""
-    if value.exact and (text := decimal_of(value.number, MAX_PLACES)) is not None:
-        if len(text) <= MAX_SHOWN:
-            return f"= {text}"
+    text = decimal_of(value.number, MAX_PLACES) if value.exact else None
+    if text is not None and len(text) <= MAX_SHOWN:
+        return f"= {text}"
     return f"≈ {rounded(value.number, PLACES, DIGITS)}"
 
 

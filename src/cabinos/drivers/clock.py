@@ -1,6 +1,6 @@
 """Device: the date and the time, and arithmetic with them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
@@ -17,14 +17,13 @@ When = Annotated[
     str,
     Field(
         max_length=60,
+        examples=["today", "now"],
         description="2026-11-24, 2026-11-24T10:30, now, tomorrow at 5pm, next monday, in 3 weeks",
     ),
 ]
 Zone = Annotated[
     str,
-    Field(
-        max_length=60, description="like Europe/Berlin, Tokyo, India; otherwise the user's own"
-    ),
+    Field(max_length=60, description="like Europe/Berlin, Tokyo, India; otherwise the user's own"),
 ]
 Amount = Annotated[int, Field(ge=-LONG, le=LONG)]
 
@@ -77,10 +76,10 @@ def driver(
         hints="how long how many days weeks months until till between since from to countdown left "
         "christmas birthday away age old time difference",
     )
-    async def clock_between(start: When, end: When) -> dict[str, Any]:
+    async def clock_between(start: When, end: When) -> str:
         """How long it is from the start to the end: in days, in business days, in all units."""
         today = now_in("")
-        return between(parse(start, today), parse(end, today))
+        return told(between(parse(start, today), parse(end, today)))
 
     return Driver("clock", tools=[clock_now, clock_add, clock_between])
 
@@ -88,3 +87,22 @@ def driver(
 def shown(moment: date) -> str:
     """ISO 8601 and the weekday: `2026-11-24 (Tuesday)`."""
     return f"{moment.isoformat()} ({WEEKDAYS[moment.weekday()].capitalize()})"
+
+
+def told(length: Mapping[str, Any]) -> str:
+    """`39 days (5 weeks 4 days; 1 month 9 days; 28 business days)`, as `between` counts."""
+    weeks, years = length["weeks_and_days"], length["years_months_days"]
+    ways = [_counted(weeks, ("week", "day"))] if weeks[0] else []
+    if years[0] or years[1]:
+        ways.append(_counted(years, ("year", "month", "day")))
+    ways.append(_counted([length["business_days"]], ("business day",)))
+    if "hours" in length:
+        ways.insert(0, f"{length['hours']:g} hours")
+    return f"{_counted([length['days']], ('day',))} ({'; '.join(ways)})"
+
+
+def _counted(counts: Sequence[int], names: Sequence[str]) -> str:
+    """`1 year 2 days`; 0 of the last where there is nothing else."""
+    named = [(count, name) for count, name in zip(counts, names, strict=True) if count]
+    named = named or [(0, names[-1])]
+    return " ".join(f"{n} {name}{'' if abs(n) == 1 else 's'}" for n, name in named)

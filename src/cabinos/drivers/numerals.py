@@ -4,13 +4,15 @@
 quarters`, `three point one four`, `a dozen`.
 """
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-__all__ = ["FRACTIONS", "decimal_of", "is_number", "ordinal", "read_numeral", "rounded"]
+__all__ = ["FRACTIONS", "decimal_of", "is_number", "numeral", "ordinal", "read_numeral", "rounded"]
 
 F = Fraction
+DIGITS = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d{1,2})?", re.ASCII)
 SMALL = {
     word: number
     for number, word in enumerate(
@@ -29,10 +31,14 @@ ORDINALS = {
     )
 }
 FRACTIONS = {
-    **{"half": F(1, 2), "halves": F(1, 2), "quarter": F(1, 4), "quarters": F(1, 4)},
+    "half": F(1, 2),
+    "halves": F(1, 2),
+    "quarter": F(1, 4),
+    "quarters": F(1, 4),
     **{word: F(1, number) for word, number in ORDINALS.items()},
     **{f"{word}s": F(1, number) for word, number in ORDINALS.items()},
-    **{"hundredth": F(1, 100), "hundredths": F(1, 100)},
+    "hundredth": F(1, 100),
+    "hundredths": F(1, 100),
 }
 
 
@@ -55,7 +61,7 @@ def read_numeral(tokens: Sequence[str], at: int) -> tuple[Fraction, int]:
     """
     value, end = _integer(tokens, at)
     word = _token(tokens, end)
-    if word in FRACTIONS and not (_token(tokens, end + 1) in ("root", "power")):
+    if word in FRACTIONS and _token(tokens, end + 1) not in ("root", "power"):
         return (value if end > at else F(1)) * FRACTIONS[word], end + 1
     if end == at:
         return value, end
@@ -72,6 +78,16 @@ def read_numeral(tokens: Sequence[str], at: int) -> tuple[Fraction, int]:
     return value, end
 
 
+def numeral(text: str) -> Fraction | None:
+    """The number that a text is, and nothing else: `two and a half`, `1,500`, `a dozen`."""
+    words = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.lower())
+    tokens = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", words).replace("/", " / ").split()
+    if tokens[:1] in (["a"], ["an"]):
+        del tokens[0]
+    number, end = read_numeral(tokens, 0)
+    return number if tokens and end == len(tokens) else None
+
+
 def _token(tokens: Sequence[str], at: int) -> str:
     return tokens[at] if at < len(tokens) else ""
 
@@ -86,7 +102,7 @@ def _integer(tokens: Sequence[str], at: int) -> tuple[Fraction, int]:
     total, scale, end = F(0), 10**15, at
     part: Fraction | None = None  # below the present scale
     while word := _token(tokens, end):
-        if word[0].isdigit() and ordinal(word) is None and part is None and end == at:
+        if DIGITS.fullmatch(word) and end == at:
             part = F(word)
         elif word in SMALL and (part is None or _fits(part, SMALL[word])):
             part = (part or 0) + F(SMALL[word])
@@ -113,7 +129,7 @@ def _fits(part: Fraction, more: int) -> bool:
     if part.denominator != 1:
         return False
     return (part % 100 == 0 and part > 0 and more < 100) or (
-        part % 10 == 0 and 20 <= part % 100 and 0 < more < 10
+        part % 10 == 0 and part % 100 >= 20 and 0 < more < 10
     )
 
 

@@ -13,13 +13,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from cabinos.drivers.numerals import decimal_of, numeral, rounded
 from cabinos.kernel.driver import Driver, tool
 from cabinos.kernel.errors import ToolError
 
 __all__ = ["convert", "driver"]
 
 MAX_DIGITS = 40  # of a number that is given or of a result that is written out
-ROUNDED = 15  # significant digits of a result whose decimals do not end
+ROUNDED = 6  # decimals of a result whose decimals do not end; below 1, significant digits
+MAX_FRACTION = 12  # characters of a fraction that is told beside it
 
 F = Fraction
 INCH = F("0.0254")
@@ -205,7 +207,13 @@ def driver(_config: Mapping[str, Any]) -> Driver:
 Unit = Annotated[str, Field(min_length=1, max_length=40, description="like km, lb, °F, GiB, cup")]
 
 
-@tool(effect="pure", label="trusted")
+@tool(
+    effect="pure",
+    label="trusted",
+    hints="convert how many how much in is to into units inches feet miles km meters cm pounds kg "
+    "grams ounces liters gallons cups celsius fahrenheit degrees temperature mph hours "
+    "minutes seconds bytes gb acres",
+)
 async def units_convert(
     value: Annotated[str | int | float, Field(description="a number, or a fraction like 3/4")],
     from_unit: Unit,
@@ -259,31 +267,18 @@ def _number(value: str | float) -> Fraction:
             raise ToolError(f"numbers have at most {MAX_DIGITS} digits.")
         return Fraction(parts[0]) / Fraction(parts[1])
     except (InvalidOperation, ValueError, OverflowError):
+        in_words = numeral(text)
+        if in_words is not None:
+            return in_words
         raise ToolError(f"{value!r} is not a number; write it like 12.5 or 3/4.") from None
     except ZeroDivisionError:
         raise ToolError(f"{value!r} divides by zero.") from None
 
 
 def _written(exact: Fraction) -> str:
-    """`= 12.5`, or `≈ 0.333333333333333 (exactly 1/3)`."""
-    if (decimal := _decimal(exact)) is not None:
+    """`= 12.5`, or `≈ 0.333333 (exactly 1/3)` where the fraction is short."""
+    if (decimal := decimal_of(exact, MAX_DIGITS)) is not None:
         return f"= {decimal}"
-    rounded = f"{Decimal(exact.numerator) / Decimal(exact.denominator):.{ROUNDED}g}"
     fraction = str(exact)
-    return f"≈ {rounded}" + (f" (exactly {fraction})" if len(fraction) <= MAX_DIGITS else "")
-
-
-def _decimal(exact: Fraction) -> str | None:
-    """All decimals of a fraction, or None if they do not end within MAX_DIGITS."""
-    rest, places = exact.denominator, 0
-    while rest % 10 == 0:
-        rest, places = rest // 10, places + 1
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest, places = rest // prime, places + 1
-    if rest != 1 or places > MAX_DIGITS:
-        return None
-    digits = str(abs(exact.numerator) * 10**places // exact.denominator).rjust(places + 1, "0")
-    whole, decimals = digits[: len(digits) - places], digits[len(digits) - places :].rstrip("0")
-    sign = "-" if exact < 0 else ""
-    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+    short = f" (exactly {fraction})" if len(fraction) <= MAX_FRACTION else ""
+    return f"≈ {rounded(exact, ROUNDED, ROUNDED)}{short}"

@@ -7,7 +7,7 @@ is settled by the moment at which it is said.
 import re
 from calendar import monthrange
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 
 from cabinos.drivers.numerals import read_numeral
@@ -25,8 +25,13 @@ WEEKDAY |= {"tues": 1, "thur": 3, "thurs": 3}
 MONTH = {name[:n]: month for month, name in enumerate(MONTHS, 1) for n in (3, len(name))}
 MONTH |= {"sept": 9}
 DAYS = {
-    **{"today": 0, "tonight": 0, "tomorrow": 1, "yesterday": -1, "tmrw": 1},
-    **{"day after tomorrow": 2, "day before yesterday": -2},
+    "today": 0,
+    "tonight": 0,
+    "tomorrow": 1,
+    "yesterday": -1,
+    "tmrw": 1,
+    "day after tomorrow": 2,
+    "day before yesterday": -2,
 }
 PERIODS = {"morning": 9, "afternoon": 15, "evening": 19, "tonight": 20, "night": 21}
 NAMED_TIMES = {"noon": time(12), "midday": time(12), "midnight": time(0)}
@@ -38,6 +43,26 @@ UNIT |= {"yr": "year", "yrs": "year", "weekdays": "business_day", "fortnights": 
 PASSING = {"hour": 3600, "minute": 60, "second": 1}
 LONG = 10**6  # of any unit: beyond, the calendar ends
 
+
+def _easter(year: int) -> date:
+    """By the anonymous Gregorian computus (Nature, 1876)."""
+    a, (b, c) = year % 19, divmod(year, 100)
+    d, e = divmod(b, 4)
+    g = (8 * b + 13) // 25
+    h = (19 * a + b - d - g + 15) % 30
+    i, k = divmod(c, 4)
+    weekday = (32 + 2 * e + 2 * i - h - k) % 7
+    m = (a + 11 * h + 22 * weekday) // 451
+    month, day = divmod(h + weekday - 7 * m + 114, 31)
+    return date(year, month, day + 1)
+
+
+def _thanksgiving(year: int) -> date:
+    """The fourth Thursday of November."""
+    first = date(year, 11, 1)
+    return first + timedelta(days=(3 - first.weekday()) % 7 + 21)
+
+
 HOLIDAYS: dict[str, Callable[[int], date]] = {
     "new year": lambda y: date(y, 1, 1),
     "new years": lambda y: date(y, 1, 1),
@@ -46,10 +71,10 @@ HOLIDAYS: dict[str, Callable[[int], date]] = {
     "valentines": lambda y: date(y, 2, 14),
     "st patricks day": lambda y: date(y, 3, 17),
     "april fools day": lambda y: date(y, 4, 1),
-    "easter": lambda y: _easter(y),
+    "easter": _easter,
     "independence day": lambda y: date(y, 7, 4),
     "halloween": lambda y: date(y, 10, 31),
-    "thanksgiving": lambda y: _thanksgiving(y),
+    "thanksgiving": _thanksgiving,
     "christmas eve": lambda y: date(y, 12, 24),
     "christmas": lambda y: date(y, 12, 25),
     "christmas day": lambda y: date(y, 12, 25),
@@ -59,15 +84,19 @@ HOLIDAYS: dict[str, Callable[[int], date]] = {
 }
 HALF_DAY = r"(?:\s*(?P<half>[ap])\.?m\b\.?)"
 TIMES = (
+    rf"(?:a )?(?P<past>half|quarter) (?P<side>past|to) (?P<hour>\d{{1,2}}){HALF_DAY}?",
     rf"(?P<hour>\d{{1,2}})(?::(?P<minute>\d\d)(?::(?P<second>\d\d))?)?{HALF_DAY}",
     r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?! ?[ap]m)(?:\s*o'?clock|h\b)?",
-    rf"(?P<past>half|quarter) (?P<side>past|to) (?P<hour>\d{{1,2}}){HALF_DAY}?",
     r"(?P<hour>\d{1,2}) ?o'?clock",
     r"at (?P<hour>\d{1,2})(?![\d:/.-])",
     r"(?P<name>noon|midday|midnight)",
 )
-TIME = tuple(re.compile(rf"(?<![\w:.-])(?:at |by |around )*{pattern}(?![\w:])") for pattern in TIMES)
+TIME = tuple(
+    re.compile(rf"(?<![\w:.-])(?:at |by |around )*{pattern}(?![\w:])") for pattern in TIMES
+)
 PERIOD = re.compile(r"(?:in the |this |at )?\b(morning|afternoon|evening|night)\b")
+FIRST = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
+FIRST_OF = re.compile(rf"\b({'|'.join(FIRST)}) of\b")
 LIKE = (
     "write it like 2026-11-24, 2026-11-24T10:30, now, tomorrow at 5pm, next monday, march 3, "
     "in 3 weeks or 2 days ago"
@@ -117,7 +146,8 @@ def _plain(words: str) -> str:
     """Without possessives and articles; numbers below a hundred as digits."""
     words = re.sub(r"(?<=[a-z])'s?(?=\s|$)|(?<=[a-z])'(?=s\b)", _possessive, words)
     words = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", words)
-    words = re.sub(r"\bthe (?!\d)", "", words).replace(",", " ")
+    words = re.sub(r"\bthe ", "", words).replace(",", " ")
+    words = FIRST_OF.sub(lambda found: f"{FIRST.index(found[1]) + 1}th of", words)
     return " ".join(words.split())
 
 
@@ -131,7 +161,9 @@ def _possessive(found: re.Match[str]) -> str:
 def _duration(words: str, now: datetime) -> date | None:
     """`in 10 minutes`, `2 days ago`, `an hour and a half`, `3 weeks from now`."""
     back = words.endswith((" ago", " before now"))
-    core = re.sub(r"^(?:in|after|for)\s+|\s+(?:ago|from now|from today|later|before now)$", "", words)
+    core = re.sub(
+        r"^(?:in|after|for)\s+|\s+(?:ago|from now|from today|later|before now)$", "", words
+    )
     lengths = _lengths(core.split())
     if lengths is None:
         return None
@@ -183,10 +215,7 @@ def _count(tokens: list[str], at: int) -> tuple[Fraction | None, int]:
         at += 1
     elif tokens[at : at + 2] == ["a", "half"]:
         at += 1
-    try:
-        count, end = read_numeral(tokens, at)
-    except ValueError:
-        return None, at
+    count, end = read_numeral(tokens, at)
     return (count, end) if end > at else (None, at)
 
 
@@ -216,8 +245,6 @@ def _after(lengths: dict[str, Fraction], sign: int, now: datetime) -> date | Non
 
 
 def _passed(moment: date, passing: timedelta) -> date:
-    from datetime import UTC
-
     assert isinstance(moment, datetime)
     return (moment.astimezone(UTC) + passing).astimezone(moment.tzinfo)
 
@@ -301,7 +328,9 @@ def _joined(day: date | None, clock: time, known: bool, now: datetime) -> dateti
 
 
 def _stripped(words: str) -> str:
-    words = re.sub(r"^(?:on|at|by|for|until|till|from|this|coming|of|in)\s+|\s+(?:at|on|by|in)$", "", words)
+    words = re.sub(
+        r"^(?:on|at|by|for|until|till|from|this|coming|of|in)\s+|\s+(?:at|on|by|in)$", "", words
+    )
     return "" if words in ("at", "on", "in", "by", "for", "this") else words
 
 
@@ -341,7 +370,7 @@ def safely_or_none(compute: Callable[[], date | None]) -> date | None:
 
 
 def _calendar_day(words: str, today: date) -> date | None:
-    """`march 3`, `3rd of march 2027`, `christmas 2027`, `the 5th`, `25.12.2026`, `12/25`."""
+    """`march 3`, `3rd of march 2027`, `christmas 2027`, `5th`, `25.12.2026`, `12/25`."""
     found = re.fullmatch(r"(.*?)(?:\s+(?:of\s+)?(\d{4}))?", words)
     assert found is not None
     name, year = found[1].removeprefix("next "), int(found[2]) if found[2] else None
@@ -357,13 +386,13 @@ def _calendar_day(words: str, today: date) -> date | None:
             return _coming(lambda y: date(y, MONTH[month], day), year, today)
     if name in MONTH:
         return _coming(lambda y: date(y, MONTH[name], 1), year, today)
-    if (found := re.fullmatch(r"(?:the )?(\d{1,2})(?:st|nd|rd|th)", name)) and year is None:
+    if (found := re.fullmatch(r"(\d{1,2})(?:st|nd|rd|th)", name)) and year is None:
         return _next_of_month(int(found[1]), today)
     return _numeric(words, today)
 
 
 def _numeric(words: str, today: date) -> date | None:
-    """`25.12.2026` and `25.12.` are day first; `12/25/2026` is read where only one way is a date."""
+    """`25.12.2026` is day first; `12/25/2026` is read where only one way is a date."""
     if found := re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.?(\d{4})?", words):
         day, month = int(found[1]), int(found[2])
     elif found := re.fullmatch(r"(\d{1,2})/(\d{1,2})(?:/(\d{4}))?", words):
@@ -398,22 +427,3 @@ def _next_of_month(day: int, today: date) -> date | None:
         if day <= monthrange(year, month)[1] and date(year, month, day) >= today:
             return date(year, month, day)
     return None
-
-
-def _easter(year: int) -> date:
-    """By the anonymous Gregorian computus (Nature, 1876)."""
-    a, (b, c) = year % 19, divmod(year, 100)
-    d, e = divmod(b, 4)
-    g = (8 * b + 13) // 25
-    h = (19 * a + b - d - g + 15) % 30
-    i, k = divmod(c, 4)
-    weekday = (32 + 2 * e + 2 * i - h - k) % 7
-    m = (a + 11 * h + 22 * weekday) // 451
-    month, day = divmod(h + weekday - 7 * m + 114, 31)
-    return date(year, month, day + 1)
-
-
-def _thanksgiving(year: int) -> date:
-    """The fourth Thursday of November."""
-    first = date(year, 11, 1)
-    return first + timedelta(days=(3 - first.weekday()) % 7 + 21)

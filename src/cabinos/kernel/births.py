@@ -18,7 +18,15 @@ from cabinos.store.encode import clean_text
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["SYSTEM", "fork", "fork_at", "fork_in_call", "make_child", "make_process"]
+__all__ = [
+    "SYSTEM",
+    "fork",
+    "fork_at",
+    "fork_in_call",
+    "instructions",
+    "make_child",
+    "make_process",
+]
 
 SYSTEM = (
     "You are Cabin, an assistant that acts on the user's own machine. Use the tools for whatever "
@@ -81,22 +89,30 @@ def make_process(
     if parent is not None:
         process.read(parent.label)
     if image == "chat":
-        _first_pages(m, process, SYSTEM if system is None else system, request, context)
+        _first_pages(m, process, system, request, context)
         _earlier_pages(m, process, messages)
     m.table.add(process)
     m.journal.append(pid, "spawn", image=image, title=process.title, parent=process.parent)
     return process
 
 
-def _first_pages(m: "Machine", process: Process, system: str, request: str, context: str) -> None:
+def instructions(m: "Machine", process: Process) -> str:
+    """The kernel's own, but for a model that was trained to follow them."""
+    return "" if getattr(m.model(process.model), "assistant", False) else SYSTEM
+
+
+def _first_pages(
+    m: "Machine", process: Process, system: str | None, request: str, context: str
+) -> None:
     """The pinned beginning of a conversation, and what came with the request."""
     model, room = m.model(process.model), m.room(process)
     first: list[tuple[str, str, Integrity]] = [
-        ("system", system, "trusted"),
+        ("system", instructions(m, process) if system is None else system, "trusted"),
         ("user", request, process.label),
     ]
+    place = system is None or process.image_state.get("stay")  # instructions may come later
     for role, text, label in first:
-        if text or (role == "system" and process.image_state.get("stay")):  # a place for them
+        if text or (role == "system" and place):
             page = m.pages.put(role, text, tokens=model.count(text), label=label)
             m.memory.append(process, page, model, room, pinned=True)
     if context:

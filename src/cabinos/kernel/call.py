@@ -33,7 +33,7 @@ from cabinos.store.errors import StoreError
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["binding", "call_tool", "run_tool"]
+__all__ = ["approval", "binding", "call_tool", "run_tool"]
 
 TIMEOUT = 600.0  # seconds a tool may take before the kernel gives it up
 FATAL = (BudgetExceeded, ModelError)  # end the process's work; every other error is a result
@@ -73,7 +73,7 @@ async def call_tool(
     if verdict.action == "deny":
         raise Denied(f"denied: {verdict.reason}.")
     if verdict.action == "ask" and record.get("s") != "sent":
-        waits = _approval(kernel, process, call, record, tool, given, verdict.reason)
+        waits = approval(kernel, process, call, record, tool, given, verdict.reason)
         if waits is not None:
             return waits
     return await _act(kernel, process, call, record, tool, arguments)
@@ -145,7 +145,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str) else json.loads(json.dumps(value, default=str))
 
 
-def _approval(
+def approval(
     kernel: "Machine",
     process: Process,
     call: str,

@@ -14,16 +14,18 @@ model's training shows what its use will.
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
-from cabinos.kernel.driver import Tool
+from cabinos.kernel.driver import Message, Tool
 
-__all__ = ["select"]
+__all__ = ["ESCALATE", "select", "shown"]
+
+ESCALATE = "escalate"  # the syscall that is always on offer
 
 K, B = 1.2, 0.3  # how fast repetition stops to count; how much a long description is held against
 NAME, HINTS = 2, 2  # weights of words in a name and in hints; a description's count once
-LONGEST = 1000  # characters of a request, and of a description, that are looked at
+LONGEST = 1000  # characters at each end of a request, and of a description, that are looked at
 
 STOP = frozenset(
     "a about again all also am an and any are as at be been but by can could d did do does for "
@@ -67,18 +69,46 @@ SHAPES = {
     "<duration>": re.compile(
         r"\b(?:seconds?|minutes?|mins?|hours?|days?|weeks?|months?|years?|decades?)\b"
     ),
+    "<later>": re.compile(
+        rf"\bin (?:\d+|an?|{_NUMBER}) (?:second|minute|hour|day|week|month|year)|"
+        r"\b(?:second|minute|hour|day|week|month|year)s? (?:ago|from|after|before|later)\b"
+    ),
     "<file>": re.compile(
-        r"\b[\w-]+\.(?:txt|md|pdf|docx?|csv|json|html?|py|log|toml|ya?ml)\b|\w/\w+\."
+        r"\b[\w-]+\.(?:txt|md|pdf|docx?|csv|json|html?|py|log|toml|ya?ml)\b|\w/\w+\.|"
+        r"\b(?:files?|folders?|documents?)\b"
     ),
     "<address>": re.compile(r"https?://|\bwww\.|\b[\w-]+\.(?:com|org|net|io|dev|edu|gov)\b"),
     "<mine>": re.compile(
-        r"\b(?:what|where|who|when|which|whose)\b.*\b(?:my|our|i|me)\b|\b(?:told|tell) you\b"
+        r"\b(?:what|where|who|when|which)(?:'s| is| are| was| were| did)? (?:my|our|i)\b|"
+        r"\b(?:told|tell) you\b"
     ),
     "<duty>": re.compile(r"\b(?:have|need|got|want|ought) to\b|\bto[- ]?dos?\b|\btasks?\b"),
     "<number>": re.compile(rf"\d|\b(?:{_NUMBER})\b"),
 }
 NAMED = re.compile(r"\S*\w/\w\S*|[\w-]+\.[a-z]{2,5}\b")
 WORD = re.compile(r"[^\W\d_]+")
+
+
+def shown(tools: Sequence[Tool], newest_first: Iterable[Message], limit: int) -> list[Tool]:
+    """What a model is shown that is to be shown `limit` tools; `escalate` comes on top.
+
+    They are for what the user said last. What was called in this turn and the one before stays:
+    "no, I meant Friday" is about the same tool.
+    """
+    said: list[str] = []
+    called: set[str] = set()
+    turns, role = 0, ""
+    for message in newest_first:
+        turns += message.role == "user" != role
+        role = message.role
+        if turns > 2:
+            break
+        if role == "user" and turns == 1:
+            said.insert(0, message.text)
+        called.update(call.name for call in message.calls)
+    pinned = [tool for tool in tools if tool.name == ESCALATE]
+    others = [tool for tool in tools if tool.name != ESCALATE]
+    return [*select(others, "\n".join(said), limit, called), *pinned]
 
 
 def select(
@@ -89,7 +119,8 @@ def select(
     Tools with nothing in common with it are left out, but where there are no more than `limit` at
     all. Those `called` before in the conversation stay: in the place of the last ones, if need be.
     """
-    words = set(_words(text[-LONGEST:].lower()))
+    ends = text if len(text) <= 2 * LONGEST else f"{text[:LONGEST]} {text[-LONGEST:]}"
+    words = set(_words(ends.lower()))
     documents = [_document(tool.name, tool.hints, tool.description) for tool in tools]
     mean = sum(length for _, length in documents) / max(1, len(documents))
     scores = [0.0] * len(tools)

@@ -29,7 +29,17 @@ from cabinos.store.errors import (
 __all__ = ["Row", "Store"]
 
 APPLICATION_ID = 0x43414249  # "CABI", as file(1) may report it
-MIGRATIONS: tuple[str, ...] = ()  # MIGRATIONS[n - 1] takes a file of version n to version n + 1
+# MIGRATIONS[n - 1] takes a file of version n to version n + 1.
+MIGRATIONS: tuple[str, ...] = (
+    # 2: named lists of things to do, and reminders: a thing to do with a time, of which a person
+    # is told once.
+    """
+    ALTER TABLE note ADD COLUMN list TEXT NOT NULL DEFAULT 'todo';
+    ALTER TABLE note ADD COLUMN due REAL;
+    ALTER TABLE note ADD COLUMN told REAL;
+    CREATE INDEX note_to_tell ON note (due) WHERE due IS NOT NULL AND told IS NULL;
+    """,
+)
 VERSION = 1 + len(MIGRATIONS)
 LINGER = 0.005  # seconds that staged rows wait for company if nobody awaits their commit
 BUSY_TIMEOUT = 5.0  # seconds to wait for another program that writes at this moment

@@ -1,4 +1,5 @@
--- One SQLite file holds everything Cabin must not forget. This is its whole shape, version 1.
+-- One SQLite file holds everything Cabin must not forget. This is its whole shape, version 1; what
+-- later versions add to it is MIGRATIONS in database.py.
 --
 -- Two rules hold for every table:
 --   * what is shared or said is never changed: pages and journal rows are only ever added;

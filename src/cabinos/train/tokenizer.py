@@ -29,7 +29,18 @@ CHAT_TEMPLATE = """\
 {{- '<|im_start|>system\\n' }}
 {%- if messages[0].role == 'system' %}{{- messages[0].content + '\\n\\n' }}{% endif %}
 {{- 'Tools:' }}
-{%- for tool in tools %}{{- '\\n' + (tool | tojson) }}{% endfor %}
+{%- for tool in tools %}
+{%- set tool = tool.function or tool %}
+{%- set schema = tool.parameters or {} %}
+{{- '\\n' + tool.name + '(' }}
+{%- for name, value in (schema.properties or {}).items() %}
+{{- name + ('' if name in (schema.required or []) else '?') }}
+{%- if value.enum %}{{- '=' + value.enum | join('|') }}{% endif %}
+{%- if not loop.last %}{{- ', ' }}{% endif %}
+{%- endfor %}
+{%- set text = (tool.description or '').split('\\n\\n')[0].replace('\\n', ' ').split('. ')[0] %}
+{{- ')' }}{%- if text %}{{- ': ' + text + ('' if text.endswith('.') else '.') }}{% endif %}
+{%- endfor %}
 {{- '<|im_end|>\\n' }}
 {%- elif messages[0].role == 'system' %}
 {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
@@ -55,7 +66,11 @@ CHAT_TEMPLATE = """\
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}
 """
-"""ChatML with Hermes tags; what stands between tags is what the engine's grammar can constrain."""
+"""ChatML with Hermes tags; what stands between tags is what the engine's grammar can constrain.
+
+A tool is one line, since a small model reads few tokens well: its parameters (a question mark where
+one may be left out, the values of an enumeration) and the first sentence of its description.
+"""
 
 
 def train(texts: Iterable[str], vocabulary: int = VOCABULARY) -> "Tokenizer":

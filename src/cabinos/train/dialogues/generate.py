@@ -19,8 +19,8 @@ from random import Random
 from typing import IO, Any
 
 from cabinos.drivers.model.call_format import as_function
+from cabinos.kernel import driver, retrieval
 from cabinos.kernel.driver import Tool
-from cabinos.kernel.retrieval import select
 from cabinos.train.dialogues.families import SHARES, family
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.script import Template
@@ -31,7 +31,7 @@ __all__ = ["Produced", "generate", "make_row"]
 
 SHOWN = 4  # tools that a model is shown at most
 FEWER = 0.2  # share of rows in which some that would be shown are not
-CHUNK = 250  # rows that one worker makes in one go
+CHUNK = 1000  # rows that one worker makes in one go, at most
 REPEATS = 12  # rows that say the same and differ in what the devices return
 PATIENCE = 4  # rows that are made for one that is kept, at most
 FIRST, DAYS = datetime(2023, 1, 1, tzinfo=UTC), 3650  # when conversations take place
@@ -89,8 +89,9 @@ def generate(
 
 def _rows(seed: int, count: int, held_out: bool, data: Path | None, workers: int) -> Iterator[Row]:
     """Rows in the order of their numbers, for as long as they are wanted and patience lasts."""
-    chunks = range(0, PATIENCE * count, CHUNK)
-    make = partial(_chunk, seed, held_out, data)
+    size = min(count, CHUNK)
+    chunks = range(0, PATIENCE * count, size)
+    make = partial(_chunk, seed, held_out, data, size)
     if workers == 1:
         for chunk in chunks:
             yield from make(chunk)
@@ -102,14 +103,14 @@ def _rows(seed: int, count: int, held_out: bool, data: Path | None, workers: int
             yield from rows
 
 
-def _chunk(seed: int, held_out: bool, data: Path | None, first: int) -> list[Row]:
+def _chunk(seed: int, held_out: bool, data: Path | None, size: int, first: int) -> list[Row]:
     fillers = _fillers(data, held_out)
 
     async def made() -> list[Row]:
         async with Stage() as stage:
             return [
                 await make_row(stage, fillers, seed, number, held_out)
-                for number in range(first, first + CHUNK)
+                for number in range(first, first + size)
             ]
 
     return asyncio.run(made())
@@ -148,18 +149,22 @@ async def perform(stage: Stage, template: Template, fillers: Fillers, rng: Rando
 
 
 def shown(rng: Random, tools: list[Tool], messages: list[Message]) -> list[Tool]:
-    """Those that the conversation calls and those that retrieval picks, in any order."""
-    says = [message["content"] for message in messages if message["role"] == "user"]
+    """Those that the conversation calls and those that the kernel would show, in any order."""
     calls = [call["name"] for message in messages for call in message.get("tool_calls", ())]
-    called = set(calls)
-    picked = select(tools, says[-1], SHOWN, called)
-    others = [tool for tool in picked if tool.name not in called]
+    last = max(n for n, message in enumerate(messages) if message["role"] == "user")
+    picked = retrieval.shown(tools, map(_message, reversed(messages[: last + 1])), SHOWN)
+    chosen = [tool for tool in tools if tool.name in calls or tool.name == retrieval.ESCALATE]
+    others = [tool for tool in picked if tool not in chosen]
     if rng.random() < FEWER:
         others = rng.sample(others, rng.randint(0, len(others)))
-    chosen = [tool for tool in tools if tool.name in called]
     chosen += others[: max(0, SHOWN - len(chosen))]
     rng.shuffle(chosen)
     return chosen
+
+
+def _message(message: Message) -> driver.Message:
+    calls = (driver.ToolCall("", c["name"], c["arguments"]) for c in message.get("tool_calls", ()))
+    return driver.Message(message["role"], message["content"], tuple(calls))
 
 
 @contextmanager

@@ -4,18 +4,23 @@ One temporary store and one folder serve any number of performances, and are emp
 So a row depends on its script, its time and its seed alone, not on what was performed before.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 from cabinos.drivers import (
     calculate,
     clock,
     files,
     notes,
+    passages,
+    plot,
     random_choice,
     units,
     words,
@@ -28,6 +33,7 @@ from cabinos.kernel.errors import InvalidArguments
 from cabinos.kernel.image import Exit
 from cabinos.kernel.images.code import Code
 from cabinos.kernel.outcome import Outcome
+from cabinos.kernel.retrieval import ESCALATE
 from cabinos.kernel.settle import as_text
 from cabinos.kernel.syscall import model_tools
 from cabinos.store.database import Store
@@ -37,6 +43,8 @@ from cabinos.train.errors import TrainError
 __all__ = ["Stage", "StageError"]
 
 Message = dict[str, Any]
+HOME, SHOWN_HOME = ".cabin", "~/.local/share/cabin"
+ZONES = ("UTC", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Kolkata")
 CHANCE = ("random_roll", "random_flip", "random_pick")
 
 
@@ -51,18 +59,32 @@ class Stage:
         self._folder = Path(tempfile.mkdtemp(prefix="cabin-stage-"))
         self._code = Code()
         self._now = datetime.now().astimezone()
-        self._seed = 0
-        devices = [calculate, units, words, notes, files]
+        devices = [calculate, units, words, files, passages, plot]
         tools = [tool for device in devices for tool in device.driver({}).tools]
-        tools += clock.driver({"zone": "UTC"}, now=lambda: self._now).tools
         tools += random_choice.driver({"seed": 0}).tools
         self._tools = {tool.name: tool for tool in tools} | model_tools()
+        self._zones = [self._timed(zone) for zone in ZONES]
+        self._tools |= self._zones[0]
+        self._props = ExitStack()
+
+    def _timed(self, zone: str) -> dict[str, Tool]:
+        """The devices that know what time it is, for a user who lives in a zone."""
+        tools = [
+            tool
+            for device in (clock, notes)
+            for tool in device.driver({"zone": zone}, now=lambda: self._now).tools
+        ]
+        return {tool.name: tool for tool in tools}
 
     async def __aenter__(self) -> Self:
+        # Pictures are put there, and are empty: nobody looks, and drawing one takes long.
+        self._props.enter_context(patch.dict(os.environ, CABIN_HOME=str(self._folder / HOME)))
+        self._props.enter_context(patch.object(plot, "_png", lambda _draw: b""))
         self._store = Store.open(self._folder / "store.sqlite", synchronous="normal")
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._props.close()
         await self._code.close()
         await self._store.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -73,7 +95,7 @@ class Stage:
             tool
             for tool in self._tools.values()
             if (script.world.files or tool.needs != "files")
-            and (script.world.escalates or tool.name != "escalate")
+            and (script.world.escalates or tool.name != ESCALATE)
         ]
         return [*tools, *script.tools]
 
@@ -83,8 +105,9 @@ class Stage:
         Raises StageError, with the template's name, if a call fails that should not, or the other
         way round.
         """
-        self._now, self._seed = now, seed
-        known = dict(self._tools) | {tool.name: tool for tool in script.tools}
+        self._now = now
+        known = self._tools | self._zones[seed % len(ZONES)]
+        known |= {tool.name: tool for tool in script.tools}
         if any(isinstance(c, Call) and c.name in CHANCE for t in script.turns for c in t.calls):
             known |= {tool.name: tool for tool in random_choice.driver({"seed": seed}).tools}
         context = await self._set(script.world)
@@ -102,7 +125,7 @@ class Stage:
         for planned in turn.calls:
             call = planned if isinstance(planned, Call) else planned(results)
             outcome = await self._made(call, known, context)
-            text = as_text(outcome.value)
+            text = as_text(outcome.value).replace(str(self._folder / HOME), SHOWN_HOME)
             if outcome.ok == call.fails:
                 raise StageError(f"{call.name} {dict(call.arguments)} gave {text!r}.")
             results.append(text)
@@ -117,6 +140,8 @@ class Stage:
         return messages[:-1]  # whoever takes over reads the result
 
     async def _made(self, call: Call, known: dict[str, Tool], context: Context) -> Outcome:
+        if call.name == ESCALATE:
+            return Outcome("")  # whoever takes over goes on
         if call.name == "exec":
             return await self._executed(str(call.arguments["code"]))
         tool = known.get(call.name)
@@ -147,7 +172,7 @@ class Stage:
 
     def _files(self, world: World) -> tuple[Any, ...]:
         for old in self._folder.iterdir():
-            if old.is_dir():
+            if old.is_dir() and old.name != HOME:
                 shutil.rmtree(old)
         for name, text in world.files.items():
             path = self._folder / name

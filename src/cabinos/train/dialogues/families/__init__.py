@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib import import_module
+from operator import itemgetter
 
 from cabinos.train.dialogues.script import Template
 
@@ -12,6 +13,11 @@ HELD_OUT = 10  # one template in so many of every family, at least one
 # family: percent of the rows. Each is a module here with a list `TEMPLATES`.
 SHARES: dict[str, float] = {
     "calculate": 14,
+    "units": 9,
+    "dates": 10,
+    "chance": 3,
+    "python": 3.5,
+    "plot": 1.5,
 }
 
 
@@ -19,6 +25,6 @@ SHARES: dict[str, float] = {
 def family(name: str, held_out: bool = False) -> list[Template]:
     """The templates of a family that are trained on, or with `held_out` those that never are."""
     module = import_module(f"{__name__}.{name}")
-    order = sorted(module.TEMPLATES, key=lambda template: template.digest)
-    count = -(-len(order) // HELD_OUT)
-    return order[:count] if held_out else order[count:]
+    order = sorted({template.name: template.digest for template in module.TEMPLATES}.items(), key=itemgetter(1))
+    apart = {name for name, _ in order[: -(-len(order) // HELD_OUT)]}
+    return [template for template in module.TEMPLATES if (template.name in apart) == held_out]

@@ -1,18 +1,407 @@
 """Arithmetic: the expression is copied as it was typed, and the device reads it."""
 
+from collections.abc import Callable
+from functools import partial
 from random import Random
 
+from cabinos.train.dialogues.families.answers import PERCENT, told
 from cabinos.train.dialogues.fillers import Fillers
+from cabinos.train.dialogues.numbers import (
+    decimal,
+    in_words,
+    integer,
+    money,
+    number,
+    spelled_or_not,
+    value_of,
+)
 from cabinos.train.dialogues.phrases import say
-from cabinos.train.dialogues.script import Call, Turn, templates
+from cabinos.train.dialogues.script import Call, Results, Script, Turn, templates
+
+TABLE = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 20, 24, 25, 30, 32, 40, 50, 60, 75, 90, 100)
 
 
-def plain(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
-    a, b = rng.randint(1, 999), rng.randint(1, 99)
-    e = f"{a} {rng.choice('+-*')} {b}"
-    return Turn(
-        say(rng, pattern, e=e), lambda r: r[0] + ".", (Call("calculate", {"expression": e}),)
+# ---- expressions ---------------------------------------------------------------------------------
+
+
+def signs(rng: Random) -> str:
+    """`12*3.5`, `45 + 7 - 3`, `(4+5)*6`."""
+    gap = rng.choice(("", " ", " "))
+    kind = rng.random()
+    operators = [rng.choice("+-*/") for _ in range(3)]
+    shown = {"*": rng.choice("***×x"), "/": rng.choice("///÷")}
+    a, b, c = (number(rng, 100_000 if n == 0 else 1000) for n in range(3))
+    x, y = (shown.get(operator, operator) for operator in operators[:2])
+    if "x" in (x, y):
+        gap = " "
+    if kind < 0.62:
+        return f"{a}{gap}{x}{gap}{b}"
+    if kind < 0.78:
+        return f"{a}{gap}{x}{gap}{b}{gap}{y}{gap}{c}"
+    if kind < 0.88:
+        return f"({a}{gap}+{gap}{b}){gap}*{gap}{c}"
+    if kind < 0.94:
+        return f"{integer(rng, 30)}{rng.choice(('^', '**', ' ^ '))}{rng.randint(2, 6)}"
+    return f"sqrt({integer(rng, 400) ** rng.choice((1, 2))})"
+
+
+def spoken(rng: Random) -> str:
+    """`twelve times seven`, `100 divided by 8`, `5 plus 3 minus 2`."""
+    words = rng.random() < 0.3
+    a, b, c = (integer(rng, 100_000 if not words else 999) for _ in range(3))
+    shown = in_words if words else str
+    operators = ("plus", "minus", "times", "divided by", "times", "multiplied by", "over")
+    text = f"{shown(a)} {rng.choice(operators)} {shown(b)}"
+    if rng.random() < 0.15:
+        text += f" {rng.choice(('plus', 'minus', 'times'))} {shown(c)}"
+    return text
+
+
+def named(rng: Random) -> str:
+    """`square root of 144`, `7 squared`, `a third of 90`, `the average of 3, 5 and 9`."""
+    a, b = integer(rng, 5000), integer(rng, 100)
+    listed = ", ".join(str(integer(rng, 500)) for _ in range(rng.randint(1, 4))) + f" and {a}"
+    the = rng.choice(("the ", "the ", ""))
+    square = rng.randint(2, 60) ** 2 if rng.random() < 0.7 else a
+    return rng.choice(
+        (
+            f"{the}square root of {square}",
+            f"{the}cube root of {rng.randint(2, 20) ** 3}",
+            f"{spelled_or_not(rng, rng.randint(2, 99))} squared",
+            f"{spelled_or_not(rng, rng.randint(2, 30))} cubed",
+            f"{rng.randint(2, 12)} to the power of {rng.randint(2, 10)}",
+            f"{rng.randint(2, 12)} to the {rng.choice(('4th', 'fifth', '6th', 'tenth', 'third'))}",
+            f"{rng.choice(('half', 'a third', 'a quarter', 'two thirds', '3/4'))} of {12 * b}",
+            f"{rng.choice(('double', 'twice', 'triple'))} {a}",
+            f"{the}{rng.choice(('sum', 'average', 'product', 'mean', 'sum'))} of {listed}",
+            f"{the}difference between {a} and {b}",
+            f"{the}remainder of {a} divided by {b}",
+            f"{a} mod {b}",
+            f"{rng.randint(3, 12)} factorial",
+            f"{rng.randint(3, 15)}!",
+            f"{the}greatest common divisor of {12 * b} and {8 * rng.choice(TABLE)}",
+            f"{the}{rng.choice(('median', 'largest', 'smallest'))} of {listed}",
+        )
     )
 
 
-TEMPLATES = templates("calculate/plain", plain, ["what is {e}?", "{e}", "[compute|calculate] {e}"])
+def order(rng: Random) -> str:
+    """`add 5 to 7`, `divide 100 by 8`: the whole of it is the expression."""
+    a, b = (spelled_or_not(rng, integer(rng, 10_000)) for _ in range(2))
+    percent = rng.choice(TABLE)
+    return rng.choice(
+        (
+            f"add {a} and {b}",
+            f"add {a} to {b}",
+            f"subtract {a} from {b}",
+            f"multiply {a} by {b}",
+            f"multiply {a} and {b}",
+            f"divide {a} by {b}",
+            f"increase {a} by {percent}%",
+            f"decrease {a} by {percent}%",
+            f"reduce {a} by {percent} percent",
+        )
+    )
+
+
+def percent(rng: Random) -> str:
+    """`15% of 80`, `20 percent of $45`, `$45 plus 8%`."""
+    share = rng.choice((*TABLE, 1, 2.5, 7.5, 12.5, 17.5, 18, 22, 35, 65, 80, 110, 150))
+    sign = rng.choice(("%", "%", "%", " percent"))
+    whole = rng.choice((money(rng), money(rng, sign="$"), str(integer(rng, 100_000)), number(rng)))
+    if rng.random() < 0.1:
+        return f"{whole} {rng.choice(('plus', 'minus', '+', '-'))} {share}{sign}"
+    if rng.random() < 0.08 and isinstance(share, int) and share < 100:
+        return f"{in_words(share)} percent of {whole}"
+    return f"{share}{sign} of {whole}"
+
+
+def share_question(rng: Random) -> str:
+    """`what percent of 80 is 20`: the question is the expression."""
+    whole = integer(rng, 2000, 5)
+    part = rng.randint(1, whole)
+    return rng.choice(
+        (
+            f"what percent of {whole} is {part}",
+            f"what percentage of {whole} is {part}",
+            f"{part} is what percent of {whole}",
+            f"{part} as a percentage of {whole}",
+            f"{part} as a percent of {whole}",
+        )
+    )
+
+
+def off(rng: Random) -> str:
+    return f"{rng.choice(TABLE[3:-1])}{rng.choice(('%', '%', ' percent'))} off {money(rng, sign=rng.choice(('$', '', '$', '€')))}"
+
+
+def tip(rng: Random) -> str:
+    kind = rng.choice(("tip on", "tip on", "tip for", "tax on"))
+    sign = rng.choice(("$", "$", ""))
+    return f"{rng.choice((5, 10, 12, 15, 18, 18, 20, 20, 22, 25))}{rng.choice(('%', ' percent'))} {kind} {money(rng, 400, sign)}"
+
+
+# ---- conversations -------------------------------------------------------------------------------
+
+Expression = Callable[[Random], str]
+
+
+def copied(make: Expression, answers: tuple[str, ...] | None = None) -> Callable[..., Turn]:
+    """A turn in which the expression stands as it is."""
+
+    def write(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+        e = make(rng)
+        says = say(rng, pattern, e=e)
+        call = Call("calculate", {"expression": e})
+        return Turn(says, partial(told, rng.random(), e, answers), (call,))
+
+    return write
+
+
+def priced(rng: Random, fillers: Fillers, pattern: str) -> Turn:
+    """A sale: the thing has a name."""
+    e, thing = off(rng), fillers.one(rng, "thing")
+    answers = ("That comes to {v}.", "You'd pay {v}.", "{e} is {v}.", "It would cost {v}.")
+    call = Call("calculate", {"expression": e})
+    return Turn(say(rng, pattern, e=e, thing=thing), partial(told, rng.random(), e, answers), (call,))
+
+
+def composed(rng: Random, fillers: Fillers, pattern: str) -> Turn:
+    """A small story, with its numbers put into an expression after the bar in the pattern."""
+    text, _, shape = pattern.partition(" => ")
+    shape, _, answer = shape.partition(" => ")
+    sign = rng.choice(("$", "$", ""))
+    people = rng.randint(2, 9)
+    values = {
+        "a": integer(rng, 500, 5),
+        "b": rng.randint(2, 40),
+        "n": spelled_or_not(rng, people),
+        "m": money(rng, 500),
+        "k": money(rng, 60),
+        "p": rng.choice((5, 8, 10, 12, 15, 18, 20, 22, 25, 30, 40)),
+        "s": sign,
+        "food": fillers.one(rng, "food").lower(),
+        "thing": fillers.one(rng, "thing"),
+        "name": fillers.one(rng, "name"),
+    }
+    e = shape.format(**values)
+
+    def reply(results: Results) -> str:
+        return answer.format(v=value_of(results[0])[0], **values)
+
+    return Turn(say(rng, text, **values), reply, (Call("calculate", {"expression": e}),))
+
+
+def corrected(rng: Random, _fillers: Fillers, pattern: str) -> Script:
+    """Another expression in the place of the first."""
+    make = rng.choice((signs, spoken, percent, named))
+    first, second = make(rng), make(rng)
+    opening = rng.choice(("what is {e}?", "{e}", "calculate {e}", "how much is {e}?"))
+    return Script(
+        tuple(
+            Turn(
+                say(rng, wording, e=e),
+                partial(told, rng.random(), e, None),
+                (Call("calculate", {"expression": e}),),
+            )
+            for wording, e in ((opening, first), (pattern, second))
+        )
+    )
+
+
+def by_zero(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+    a = integer(rng)
+    e = rng.choice((f"{a}/0", f"{a} / 0", f"{a} divided by 0", f"{a} divided by zero"))
+    answer = rng.choice(
+        (
+            "That can't be done: nothing can be divided by zero.",
+            "Dividing by zero has no answer.",
+            "There is no result: that would divide by zero.",
+        )
+    )
+    return Turn(say(rng, pattern, e=e), answer, (Call("calculate", {"expression": e}, fails=True),))
+
+
+def explained(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+    """A question about arithmetic, not one of it: no tool is needed."""
+    text, _, answers = pattern.partition(" => ")
+    return Turn(say(rng, text), rng.choice(answers.split(" / ")))
+
+
+# ---- wordings ------------------------------------------------------------------------------------
+
+QUESTIONS = [
+    "{e}",
+    "{e}",
+    "{e}?",
+    "{e} =",
+    "{e} = ?",
+    "{e} please",
+    "[what is|what's|whats] {e}?",
+    "[what is|what's] {e}",
+    "what does {e} [equal|come to|make|give]?",
+    "[how much|how many] is {e}?",
+    "how much [would|does] {e} [be|come to|make]?",
+    "[calculate|compute|evaluate|work out|figure out|solve] {e}",
+    "(please )[calculate|compute|work out] {e}( for me)(, thanks)",
+    "[can|could|would] you [calculate|compute|work out|do|tell me] {e}( please)?",
+    "[tell me|give me] [what {e} is|the result of {e}|the answer to {e}]",
+    "i need [to know ]{e}",
+    "i need to [know|calculate|work out] {e}",
+    "do you know what {e} is?",
+    "[hey|hi|hello|ok|okay]( there|cabin)?, what's {e}?",
+    "quick [question|one|maths|math]: {e}",
+    "[what do you get|what do i get] [for|if you do|from] {e}?",
+    "what would {e} be?",
+    "my [homework|calculator|teacher|son|boss] [says|asks|wants to know] {e}",
+    "[so |and |um ]what's {e} then?",
+    "help me with {e}( please)",
+    "[answer|math|maths|sum]: {e}",
+    "i'm [stuck on|not sure about|trying to work out] {e}",
+    "[let's|let us] see, {e}",
+    "[can you help me with|could you check|what about|how about] {e}?",
+    "[i want|i'd like] to know [what {e} is|how much {e} is]",
+    "find {e}",
+    "whats the [answer|result|value|total] [of|for|to] {e}?",
+    "do the math( for me)?: {e}",
+    "{e}, what is it?",
+    "{e} equals( what)?",
+    "what is the [value|result|answer] [of|to] {e}?",
+    "use the calculator( for| on)? {e}",
+    "no idea what {e} is, [you|do you know]?",
+]
+ORDERS = [
+    "{e}",
+    "{e}",
+    "{e}( please)",
+    "please {e}( for me)",
+    "[can|could|would] you {e}( please)?",
+    "i need you to {e}",
+    "[hey|ok|okay], {e}",
+    "[what happens|what do you get|what do i get] if [you|i] {e}?",
+    "how do i {e}? just the [answer|number]( please)",
+    "{e} and tell me the [answer|result]",
+    "i want to {e}",
+    "let's {e}",
+    "if i {e}, what [is it|do i get|comes out]?",
+]
+PERCENTS = [
+    "{e}",
+    "{e}?",
+    "{e} please",
+    "[what is|what's|whats] {e}?",
+    "how much is {e}?",
+    "[calculate|work out|compute|find] {e}",
+    "[can|could] you [tell me|work out|calculate|figure out] {e}?",
+    "i [need|want] to know [what|how much] {e} is",
+    "how much would {e} be?",
+    "tell me [what|how much] {e} is( please)",
+    "[my boss|my landlord|the bank|the shop] wants {e}, how much is that?",
+    "if i [save|pay|keep|lose|get] {e}, how much is [that|it]?",
+    "i [earn|get|owe|pay] {e}( in commission| as a fee), [how much is that|what does that come to]?",
+    "they [charge|take|added] {e}. how much is it?",
+    "[quick question|hey], what is {e}?",
+    "give me {e}",
+    "what does {e} come to?",
+    "do you know what {e} is?",
+]
+SALES = [
+    "[what is|what's|how much is] {e}?",
+    "{e}",
+    "how much [do i pay|will i pay|is it] at {e}?",
+    "the {thing} is {e}, [how much is that|what do i pay|what's the price now]?",
+    "there's a {thing} at {e}. what's the [final|new|sale] price?",
+    "i found a {thing} for {e}, what does it cost( me)?",
+    "[calculate|work out] {e}",
+    "if a {thing} is {e}, how much [do i pay|does it cost|is it]?",
+    "what's the price after {e}?",
+    "[sale|discount]: {e}. how much?",
+    "how much would a {thing} be with {e}?",
+    "i have a coupon( for the {thing}): {e}. what will it cost?",
+]
+TIPS = [
+    "[what is|what's] a {e}?",
+    "{e}",
+    "[how much is|calculate|work out] [a |the ]{e}",
+    "[what's|how much is] the {e}?",
+    "i want to leave a {e}, how much is [that|it]?",
+    "[can|could] you [calculate|work out] a {e}( for me)?",
+    "how much should i [leave|pay] for a {e}?",
+    "we're at a restaurant, what's a {e}?",
+    "tell me [how much|what] a {e} [is|would be]",
+    "[need|give me] a {e} please",
+]
+STORIES = [
+    "i have a bill of {s}{m}, what would a {p}% tip be? => {p}% of {m} => A {p}% tip is {s}{v}.",
+    "the bill is {s}{m}, how much is a {p}% tip? => {p}% of {m} => A {p}% tip comes to {s}{v}.",
+    "my [dinner|lunch|meal] cost {s}{m} and i want to tip {p} percent => {p}% of {m} => Tip {s}{v}.",
+    "[what's|how much is] the total with a {p}% tip if the bill is {s}{m}? => {m} + {p}% => With the tip it is {s}{v}.",
+    "[split|divide] {s}{m} between {n} people => {m} / {n} => Each pays {s}{v}.",
+    "{n} of us [have to|want to] split a bill of {s}{m}, how much does each [pay|owe]? => {m} / {n} => Each person pays {s}{v}.",
+    "the {thing} costs {s}{m} and it's {p}% off, what do i pay? => {p}% off {m} => You pay {s}{v}.",
+    "a {thing} for {s}{m} with a {p}% discount, how much is that? => {p}% off {m} => With the discount it costs {s}{v}.",
+    "{s}{m} with {p}% off => {p}% off {m} => That makes {s}{v}.",
+    "add {p}% tax to {s}{m} => {m} + {p}% => With tax it is {s}{v}.",
+    "how much is {s}{m} [plus|with|including] {p}% [vat|tax]? => {m} + {p}% => That is {s}{v} in all.",
+    "i bought {b} [boxes|bags|packs|jars] of {food} at {s}{k} each, what did i spend? => {b} * {k} => You spent {s}{v}.",
+    "[if|when] one {thing} costs {s}{k}, how much are {b}( of them)? => {b} * {k} => {b} cost {s}{v}.",
+    "{name} has {a} [stamps|marbles|cards|coins] and gives away {b}, how many are left? => {a} - {b} => {v} are left.",
+    "{name} had {a} [euros|dollars] and got {b} more, how much is that? => {a} + {b} => That makes {v}.",
+    "i drove {a} miles in {b} hours, what was my average speed? => {a} / {b} => You averaged {v} miles per hour.",
+    "a {thing} costs {s}{m}. how much for {n}? => {m} * {n} => {n} cost {s}{v}.",
+    "[how many|what number of] [rows|boxes|tables] of {b} [do i need|are needed] for {a} [chairs|eggs|people]? => {a} / {b} => {a} divided by {b} is {v}.",
+    "i [make|earn] {s}{k} an hour, how much is that for {b} hours? => {k} * {b} => For {b} hours it is {s}{v}.",
+    "i paid {s}{m} and got {s}{k} back, what did it cost? => {m} - {k} => It cost {s}{v}.",
+    "area of a room {a} by {b} feet => {a} * {b} => The area is {v} square feet.",
+    "{a} people and {b} [pizzas|cakes|buses], how many each? => {a} / {b} => {a} divided by {b} is {v}.",
+]
+CORRECTIONS = [
+    "[sorry|oops], i meant {e}",
+    "no, {e}",
+    "[no wait|wait], {e}",
+    "i meant {e}( actually)",
+    "make that {e}",
+    "and {e}?",
+    "[what about|how about] {e}?",
+    "and what's {e}?",
+    "[now|next] {e}",
+    "not that, {e}",
+]
+MEANINGS = [
+    "what is a percentage? => A percentage is a share of a hundred. / It's a part of a hundred: 5% is 5 of 100.",
+    "[what does percent mean|explain percent(ages)( to me)] => Percent means out of a hundred.",
+    "what is a prime( number)? => A prime is a whole number above 1 that only 1 and itself divide.",
+    "[what is|explain] an average => It's the sum of the numbers divided by how many there are.",
+    "what is a square root? => The square root of a number is what, times itself, gives that number.",
+    "[how do you|how do i] [calculate|work out] a percentage? => Divide the part by the whole and multiply by 100.",
+    "how does [long division|multiplication] work? => I can do sums for you; tell me the numbers.",
+    "(are you )good at [math|maths|arithmetic|numbers]? => Yes, I use a calculator. Give me something to work out.",
+    "can you do [math|maths|sums|calculations]? => Yes. Tell me what to calculate.",
+    "[i hate|i love] [math|maths|numbers] => I can do the sums for you if you like.",
+    "can you calculate something( for me)? => Sure, what should I calculate? / Of course. What is it?",
+    "[i need help with|help me with] [a calculation|some maths|a sum] => Sure, tell me the numbers.",
+    "what's the tip? => What is the bill, and what percentage do you want to tip?",
+    "how much is a 20% tip? => On what amount? / What is the bill?",
+    "[calculate|work out] the total => The total of which numbers?",
+    "what is a fraction? => A fraction is a part of a whole, like one half.",
+]
+
+_SUMS = [copied(make) for make in (signs, signs, spoken, named)]
+
+
+def any_sum(rng: Random, fillers: Fillers, pattern: str) -> Turn:
+    return rng.choice(_SUMS)(rng, fillers, pattern)
+
+
+TEMPLATES = [
+    *templates("calculate/sum", any_sum, QUESTIONS),
+    *templates("calculate/order", copied(order), ORDERS),
+    *templates("calculate/percent", copied(percent), PERCENTS),
+    *templates("calculate/share", copied(share_question, PERCENT), ["{e}", "{e}?", "tell me {e}"]),
+    *templates("calculate/sale", priced, SALES),
+    *templates("calculate/tip", copied(tip), TIPS),
+    *templates("calculate/story", composed, STORIES),
+    *templates("calculate/again", corrected, CORRECTIONS),
+    *templates("calculate/zero", by_zero, ["what is {e}?", "{e}", "[compute|calculate] {e}"]),
+    *templates("calculate/meaning", explained, MEANINGS),
+]
