@@ -18,6 +18,7 @@ __all__ = ["Fillers"]
 
 HELD_OUT = 10  # one in so many
 LONGEST = 24  # characters of a filler: rows are short
+LONGEST_REQUEST = 70
 PLAIN = re.compile(r"[A-Za-z][A-Za-z' -]+")
 
 # kind: (files of `corpora` below data/, words of our own).
@@ -66,6 +67,17 @@ NAMES = (
     "Omar, Priya, Wei, Carlos, Ingrid, Tariq, Yuki, Elena, Marco, Fatima, Jonas, Chloe, David, Ruth"
 )
 
+# Of each intent of SNIPS, which people wrote: three of our own.
+REQUESTS = {
+    "GetWeather": ("will it rain in Rome", "weather in Oslo at noon", "is it cold in Leeds"),
+    "PlayMusic": ("play some jazz", "play the newest song by Abba", "i want to hear the blues"),
+    "BookRestaurant": ("book a diner for two", "a table for 4 in Rome", "reserve a bistro at noon"),
+    "AddToPlaylist": ("add this tune to my mix", "put Abba on my playlist", "add it to Rock Gems"),
+    "RateBook": ("rate this novel 4 stars", "give Emma 3 points", "this saga is a 5 out of 6"),
+    "SearchCreativeWork": ("find the show Lost", "look for the album Help", "find the game Go"),
+    "SearchScreeningEvent": ("movie times nearby", "when is Up on", "films at the cinema tonight"),
+}
+
 
 class Fillers:
     """Lists of words by kind, of which `one` is drawn.
@@ -91,6 +103,9 @@ class Fillers:
             for row in _rows(folder / "sources" / "names.jsonl"):
                 names |= dict.fromkeys(name.title() for name in row["text"].split()[:1500])
         self._lists["name"] = _part(list(names), held_out)
+        for intent, own in REQUESTS.items():
+            requests = dict.fromkeys(own) | dict.fromkeys(_requests(folder, intent))
+            self._lists[intent] = _part(list(requests), held_out)
 
     def one(self, rng: Random, kind: str) -> str:
         """Something of a kind: name, surname, food, city, country, thing, animal, noun, …"""
@@ -106,6 +121,16 @@ class Fillers:
         if key not in self._own:
             self._own[key] = _part(words, self._held_out)
         return rng.choice(self._own[key])
+
+
+def _requests(folder: Path | None, intent: str) -> Iterator[str]:
+    """What people wrote for an intent of SNIPS, where the source was fetched."""
+    for row in _rows(folder / "sources" / "snips.jsonl") if folder else ():
+        if row["path"].endswith(f"/train_{intent}.json"):
+            for request in json.loads(row["text"])[intent]:
+                text = " ".join("".join(part["text"] for part in request["data"]).split())
+                if len(text) <= LONGEST_REQUEST and text.isascii():
+                    yield text
 
 
 def _part(words: Sequence[str], held_out: bool) -> Sequence[str]:

@@ -58,7 +58,7 @@ def _parts(text: str) -> list[str]:
 
 def _slip(rng: Random, text: str) -> str:
     at = rng.randrange(1, len(text) - 1)
-    if not text[at].isalpha():
+    if not text[at : at + 2].isalpha():
         return text
     kind = rng.randrange(4)
     if kind == 0:

@@ -18,6 +18,16 @@ SHARES: dict[str, float] = {
     "chance": 3,
     "python": 3.5,
     "plot": 1.5,
+    "notes": 11,
+    "todos": 9,
+    "reminders": 9,
+    "files": 5,
+    "documents": 10,
+    "chains": 6,
+    "unseen": 6,
+    "talk": 4,
+    "clarify": 4,
+    "decline": 12,
 }
 
 
