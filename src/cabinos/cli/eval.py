@@ -128,6 +128,7 @@ def _open(name: str | None, threads: int | None) -> "tuple[Model, Path | None]":
 
     config, chosen = choose_brain(read_config(config_path()), name)
     models = config.get("model", {})
+    chosen = chosen or next(iter(models), None)
     if chosen is None:
         raise Failure(NO_BRAIN.format(folder=cabin_home() / "models", config=config_path()))
     if chosen not in models:
@@ -156,6 +157,7 @@ def _run(
     settings: "Settings",
 ) -> bool:
     """Judges what is missing; False if Ctrl-C ended it early."""
+    from cabinos.lab.evaluate.converse import backstage
     from cabinos.lab.evaluate.logprob import Scorer
     from cabinos.lab.evaluate.run import evaluate
     from cabinos.lab.evaluate.suite import Brain
@@ -170,7 +172,7 @@ def _run(
                 await close()
 
     try:
-        with _bars() as watcher:
+        with _bars() as watcher, backstage():
             asyncio.run(conversations(watcher))
             scored = [item for item in work if item[0].needs == "scorer"]
             if scored and path is not None:
@@ -273,11 +275,12 @@ def _emergence(
 ) -> None:
     from cabinos.lab.evaluate.emergence import cases_of, measure_run, plot
     from cabinos.lab.evaluate.suites import build
-    from cabinos.train.export import export_gguf, load_run
+    from cabinos.train.export import export_gguf
+    from cabinos.train.saved import load_run
 
     def export(weights: Path, output: Path) -> None:
-        model, tokenizer = load_run(run, weights)
-        export_gguf(model, tokenizer, output, "f32")
+        model, companion = load_run(run, weights)
+        export_gguf(model, companion, output, "f32")
 
     suites = [build(name, folder, seed) for name in ("blimp", "facts", "bytes")]
     settings = {"limit": limit or PAIRS, "seed": seed}

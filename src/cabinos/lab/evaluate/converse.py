@@ -2,26 +2,39 @@
 
 Every conversation has a kernel and a store of its own in a temporary folder, so that what one case
 remembers no other can find. The model is shared: its engine batches the thoughts of all that run.
-The clock stands still and chance has a seed, so that two conversations about the same thing can be
-compared to the last digit.
+The clock stands still, and chance may have a seed, so that two conversations about the same thing
+can be compared to the last digit.
 """
 
 import asyncio
+import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
-from cabinos.drivers import calculate, clock, files, notes, random_choice, units, words
+from cabinos.drivers import (
+    calculate,
+    clock,
+    files,
+    notes,
+    passages,
+    plot,
+    random_choice,
+    units,
+    words,
+)
 from cabinos.kernel.call import run_tool
 from cabinos.kernel.capability import Capabilities, FileGrant
 from cabinos.kernel.capability import files as grant
-from cabinos.kernel.driver import Context, Driver, Model, Tool
+from cabinos.kernel.driver import Context, Driver, Model, ThinkRequest, Thought, Tool
 from cabinos.kernel.errors import KernelError
 from cabinos.kernel.kernel import Kernel, ProcessHandle, Spawn
 from cabinos.kernel.process import State
@@ -30,11 +43,10 @@ from cabinos.train.dialogues.script import World
 if TYPE_CHECKING:
     from cabinos.kernel.events import Event
 
-__all__ = ["CHANCES", "Made", "Reply", "Scene", "Talk", "converse", "devices"]
+__all__ = ["Made", "Reply", "Scene", "Talk", "backstage", "converse", "devices"]
 
 MOST_STEPS = 8  # thoughts of one answer
 PATIENCE = 300.0  # seconds for one conversation
-CHANCES = 16  # different courses of dice and coins
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)  # when conversations take place that name no time
 
 
@@ -48,7 +60,7 @@ class Scene:
 
     world: World = EMPTY
     now: datetime = NOON
-    chance: int = 0  # decides dice and coins; below CHANCES
+    chance: int | None = None  # decides dice and coins
     tools: tuple[Tool, ...] = ()  # of this conversation alone
     only: tuple[str, ...] | None = None  # the tools that may be used; None: all
 
@@ -100,16 +112,19 @@ async def converse(model: Model, says: Sequence[str], scene: Scene, *, seed: int
         place = Path(folder)
         _now.set(scene.now)  # every task of this kernel is born of this one
         tools = {tool.name: tool for tool in (*devices(scene), *scene.tools)}
+        larger = [_Larger()] if scene.world.escalates else []
         kernel = Kernel.open(
             place / "cabin.db",
             drivers=[Driver("devices", list(tools.values()))],
-            models=[model],
+            models=[model, *larger],
+            config={"cabin": {"escalate": model.name for model in larger}},
             synchronous="normal",
         )
         async with kernel:
             grants = await _set(kernel, tools, scene.world, place / "files")
             spawn = Spawn(
                 request=says[0],
+                model=model.name,
                 tools=scene.only,
                 files=grants,
                 temperature=0.0,
@@ -153,13 +168,14 @@ async def _turn(
     while True:
         event = await events.get()
         match event.kind:
-            case "call":
-                open_calls[event.id] = Made(event.name, dict(event.arguments or {}))
             case "result" if event.id in open_calls:
                 made = open_calls.pop(event.id)
                 reply.calls.append(Made(made.name, made.arguments, event.text, event.ok))
             case "thought":
-                reply.text = kernel.pages.get(event.page).text
+                page = kernel.pages.get(event.page)
+                reply.text = page.text
+                for id_, name, arguments, _ in json.loads(page.meta or "{}").get("calls", ()):
+                    open_calls[id_] = Made(name, arguments or {})
             case "ask":
                 await kernel.answer(event.ask, "approved")
             case "exit":
@@ -185,24 +201,47 @@ def _quick() -> str | None:
     return str(place) if os.access(place, os.W_OK) else None
 
 
+class _Larger:
+    """The model that conversations may be handed over to. Nobody measures what it says."""
+
+    name, window, slots = "larger", 1 << 20, 64
+    local, price = True, (0.0, 0.0)
+
+    def count(self, text: str) -> int:
+        return len(text) // 4 + 1
+
+    async def think(self, _request: ThinkRequest) -> Thought:
+        return Thought("I take it from here.")
+
+
+@contextmanager
+def backstage() -> Iterator[None]:
+    """A block in which pictures are drawn nowhere: they would go to the user's own folder."""
+    with (
+        tempfile.TemporaryDirectory(prefix="cabin-eval-") as folder,
+        patch.dict(os.environ, CABIN_HOME=folder),
+        patch.object(plot, "_png", lambda _draw: b""),
+    ):
+        yield
+
+
 # ---- The world -----------------------------------------------------------------------------------
 
 
 def devices(scene: Scene) -> tuple[Tool, ...]:
     """The devices that people have, but for those that would reach out of the machine."""
-    return (*_fixed_devices(), *_chance(scene.chance))
+    if scene.chance is None:
+        return _devices()
+    chance = {tool.name: tool for tool in random_choice.driver({"seed": scene.chance}).tools}
+    return tuple(chance.get(tool.name, tool) for tool in _devices())
 
 
 @cache  # to make a tool of a function takes milliseconds
-def _fixed_devices() -> tuple[Tool, ...]:
-    drivers = [device.driver({}) for device in (calculate, units, words, notes, files)]
-    drivers.append(clock.driver({"zone": "UTC"}, now=_now.get))
+def _devices() -> tuple[Tool, ...]:
+    still = (calculate, units, words, files, passages, plot, random_choice)
+    drivers = [device.driver({}) for device in still]
+    drivers += [device.driver({"zone": "UTC"}, now=_now.get) for device in (clock, notes)]
     return tuple(tool for driver in drivers for tool in driver.tools)
-
-
-@cache
-def _chance(seed: int) -> tuple[Tool, ...]:
-    return tuple(random_choice.driver({"seed": seed}).tools)
 
 
 async def _set(

@@ -3,7 +3,9 @@
 The gold conversation is performed by a model that knows the script, in a kernel of its own. What
 only reads is right if the answer has what the gold answer took from the results: every number, as a
 number, and every word that carries something. What writes is right if it left the same: the rows
-of notes and things to do, and the files. Where nothing should be called, nothing may be.
+of notes and things to do, and the files; of tools that change something else, and of those of the
+conversation alone, the calls are compared. Where nothing should be called, nothing may be; and what has to be declined
+or asked back is so in words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +13,14 @@ from typing import Any
 
 from cabinos.kernel.driver import ThinkRequest, Thought, ToolCall
 from cabinos.lab.evaluate.converse import Made, Reply, Talk
-from cabinos.lab.evaluate.scoring import content_words, has_numbers, numbers
+from cabinos.lab.evaluate.scoring import content_words, declines, has_numbers, numbers
 from cabinos.train.dialogues.script import Call, Script, Turn
 
 __all__ = ["Prompted", "compare", "missing_from", "same_notes"]
 
-SOON = 120.0  # seconds by which a reminder's time may differ: two conversations are not at once
+SEEN = frozenset(
+    "notes_remember notes_todo_add notes_remind notes_todo_done notes_forget files_write".split()
+)  # what these change is compared
 EDGES = " \t\n.,;:!?\"'"
 
 
@@ -59,8 +63,6 @@ def answer_of(turn: Turn, results: Sequence[str]) -> str:
 
 def compare(script: Script, pure: frozenset[str], gold: Talk, talk: Talk) -> str:
     """What is wrong with `talk`, "" if nothing is. `pure`: the tools that change nothing."""
-    if gold.trouble:
-        raise RuntimeError(f"{script.template}: the script itself fails: {gold.trouble}")
     if talk.trouble:
         return talk.trouble
     if problem := same_notes(gold.notes, talk.notes):
@@ -69,20 +71,24 @@ def compare(script: Script, pure: frozenset[str], gold: Talk, talk: Talk) -> str
         names = {name for name in gold.files.keys() | talk.files.keys()
                  if gold.files.get(name) != talk.files.get(name)}  # fmt: skip
         return f"other files: {', '.join(sorted(names))}"
-    own = frozenset(tool.name for tool in script.tools)
     for turn, right, said in zip(script.turns, gold.replies, talk.replies, strict=False):
-        if problem := _turn(turn, right, said, pure, own):
+        if problem := _turn(turn, right, said, pure):
             return problem
+    last, kind = talk.answer, script.template.partition("/")[0]
+    if kind == "decline" and declines(gold.answer) and not declines(last):
+        return "it does not decline"
+    if kind == "clarify" and gold.answer.endswith("?") and "?" not in last:
+        return "it does not ask"
     return ""
 
 
-def _turn(turn: Turn, right: Reply, said: Reply, pure: frozenset[str], own: frozenset[str]) -> str:
+def _turn(turn: Turn, right: Reply, said: Reply, pure: frozenset[str]) -> str:
     if not right.calls:
         called = ", ".join(call.name for call in said.calls)
         return f"called {called}, where there was nothing to call" if called else ""
     names = {call.name for call in right.calls}
-    blind = bool(names & (own | {"escalate"}))  # what such a call changes is out of sight
-    if blind and [_plain(call) for call in said.calls] != [_plain(call) for call in right.calls]:
+    unseen = names - pure - SEEN  # what such a call changes is out of sight
+    if unseen and [_plain(call) for call in said.calls] != [_plain(call) for call in right.calls]:
         return "other calls"
     if not turn.answer or not names <= pure:
         return ""
@@ -117,12 +123,7 @@ def same_notes(gold: Sequence[Mapping[str, Any]], notes: Sequence[Mapping[str, A
 
 
 def _same_note(gold: Mapping[str, Any], note: Mapping[str, Any]) -> bool:
-    if any(gold.get(key) != note.get(key) for key in ("kind", "list", "done")):
-        return False
-    one, other = gold.get("due"), note.get("due")
-    if (one is None) != (other is None):
-        return False
-    if one is not None and other is not None and abs(one - other) > SOON:
+    if any(gold.get(key) != note.get(key) for key in ("kind", "list", "done", "due")):
         return False
     return _text(gold["text"]) == _text(note["text"])
 

@@ -42,9 +42,12 @@ async def evaluate(
                 results.add(suite.name, case, verdict, seconds)
             watcher.judged(suite, len(batch))
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(suite.workers, -(-len(missing) // suite.batch))):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(suite.workers, -(-len(missing) // suite.batch))):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 def _batches(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:

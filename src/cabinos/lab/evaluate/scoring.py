@@ -124,7 +124,7 @@ DECLINES = re.compile(
     r"\b(?:can(?:no|['’])t|can not|cannot|could(?:n['’]t| not)|unable|not able|"
     r"not something (?:i|that)|(?:do(?:n['’]t| not)|did(?:n['’]t| not)) (?:know|have|do)|"
     r"(?:have|there is|is) no (?:way|tool|access|means)|not (?:possible|available|supported)|"
-    r"beyond (?:me|what)|outside (?:of )?what|only (?:help|do)|sorry|afraid)\b",
+    r"(?:wo(?:n['’]t)|will not)|no larger model|beyond (?:me|what)|outside (?:of )?what|only (?:help|do)|sorry|afraid)\b",
     re.IGNORECASE,
 )
 

@@ -9,10 +9,11 @@ from cabinos.lab.evaluate.suite import Need, Suite
 __all__ = ["NEEDS", "SUITES", "build"]
 
 
-def _templates(_folder: Path, seed: int) -> Suite:
+def _templates(folder: Path, seed: int) -> Suite:
     from cabinos.lab.evaluate.templates import Templates
 
-    return Templates.held_out(seed)
+    fetched = (folder / "sources" / "names.jsonl").is_file()
+    return Templates.held_out(seed, data=folder if fetched else None)
 
 
 def _arithmetic(_folder: Path, seed: int) -> Suite:
