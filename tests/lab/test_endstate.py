@@ -73,9 +73,7 @@ LAMP = script(
 )
 TALK = script(Turn("hello", "Hello!"))
 ROLL = script(Turn("roll", lambda r: f"It's {r[0]}.", (Call("random_roll", {}),)))
-HAND = script(
-    Turn("write a novel", "", (Call("escalate", {}),)), world=World(escalates=True)
-)
+HAND = script(Turn("write a novel", "", (Call("escalate", {}),)), world=World(escalates=True))
 SCRIPTS = (SUM, BUY, READ, LAMP, ROLL, HAND)
 
 
@@ -104,7 +102,10 @@ def test_a_call_where_there_is_nothing_to_call_is_wrong() -> None:
         return "Hi." if result(list(messages)) else ("clock_now", {})
 
     right, note = score(TALK, Speaker(say))
-    assert (right, note.partition(" |")[0]) == (0.0, "called clock_now, where there was nothing to call")
+    assert (right, note.partition(" |")[0]) == (
+        0.0,
+        "called clock_now, where there was nothing to call",
+    )
 
 
 def test_the_value_counts_not_the_way_there() -> None:

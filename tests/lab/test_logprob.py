@@ -121,7 +121,8 @@ def test_facts_by_direction() -> None:
     wrong = Told(*(f"{b} is the capital of Chad" for _, b in PAIRS),
                  "Paris is the capital of Peru")  # fmt: skip
     assert "Paris is the capital of Peru, not France" in [
-        v.note for v in judged(suite, wrong)  # type: ignore[arg-type]
+        v.note
+        for v in judged(suite, wrong)  # type: ignore[arg-type]
     ]
 
 
