@@ -40,7 +40,7 @@ def test_many_texts_at_once_score_as_each_alone(oz_model: Path, scorer: Scorer) 
     with Model(oz_model, threads=1, kv_type="f32") as model:
         for part, alone in zip(together, tokens, strict=True):
             if len(alone) > 1:
-                assert np.array_equal(part, score(model, alone))
+                assert np.allclose(part, score(model, alone), atol=1e-4)
             else:
                 assert not len(part)
 

@@ -21,7 +21,7 @@ from cabinos.lab.evaluate.scoring import (
 
 @pytest.mark.parametrize(
     ("successes", "n", "low", "high"),
-    [  # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3
+    [  # Newcombe 1998, Two-sided confidence intervals for the single proportion, table I
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
         (0, 20, 0.0, 0.1611),

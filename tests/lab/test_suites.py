@@ -11,7 +11,7 @@ from cabinos.kernel.driver import Message
 from cabinos.lab.evaluate.arithmetic import Arithmetic
 from cabinos.lab.evaluate.bfcl import Bfcl, fault_of, schema_of
 from cabinos.lab.evaluate.clinc import BETWEEN, INTENTS, SMALL_TALK, Clinc, judge, value_of
-from cabinos.lab.evaluate.converse import Made, Reply, Talk, backstage, devices, Scene
+from cabinos.lab.evaluate.converse import Made, Reply, Scene, Talk, backstage, devices
 from cabinos.lab.evaluate.results import summary
 from cabinos.lab.evaluate.suite import Brain, Suite, Verdict
 from cabinos.lab.evaluate.xquad import XQuAD, without_source

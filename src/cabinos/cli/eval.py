@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NAMES = ("templates", "arithmetic", "clinc", "xquad", "bfcl", "facts", "bytes", "blimp")
 AT_ONCE = 8  # thoughts
 MANY = 24  # groups of a suite, more of which are not listed
-PAIRS = 6_700  # of BLiMP for each snapshot of a run, unless said otherwise
+FEWER = {"blimp": 6_700, "bytes": 64}  # cases for each snapshot of a run, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +273,8 @@ def _emergence(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    from cabinos.lab.evaluate.emergence import cases_of, measure_run, plot
+    from cabinos.lab.evaluate.emergence import measure_run, plot
+    from cabinos.lab.evaluate.suite import chosen
     from cabinos.lab.evaluate.suites import build
     from cabinos.train.export import export_gguf
     from cabinos.train.saved import load_run
@@ -282,11 +283,14 @@ def _emergence(
         model, companion = load_run(run, weights)
         export_gguf(model, companion, output, "f32")
 
-    suites = [build(name, folder, seed) for name in ("blimp", "facts", "bytes")]
-    settings = {"limit": limit or PAIRS, "seed": seed}
+    work = []
+    for name in ("blimp", "facts", "bytes"):
+        suite = build(name, folder, seed)
+        counts = [count for count in (limit, FEWER.get(name)) if count]
+        work.append((suite, chosen(suite.cases(), min(counts, default=None), seed)))
+    settings = {"limit": limit, "seed": seed}
     file = out or run / "emergence.json"
     with _bars() as watcher:
-        work = cases_of(suites, limit or PAIRS, seed)
         points = measure_run(run, work, export, file, watcher, settings, threads=threads)
     picture = file.with_suffix(".png")
     try:

@@ -112,12 +112,12 @@ async def converse(model: Model, says: Sequence[str], scene: Scene, *, seed: int
         place = Path(folder)
         _now.set(scene.now)  # every task of this kernel is born of this one
         tools = {tool.name: tool for tool in (*devices(scene), *scene.tools)}
-        larger = [_Larger()] if scene.world.escalates else []
+        larger = [_LARGER] if scene.world.escalates else []
         kernel = Kernel.open(
             place / "cabin.db",
             drivers=[Driver("devices", list(tools.values()))],
             models=[model, *larger],
-            config={"cabin": {"escalate": model.name for model in larger}},
+            config={"cabin": {"escalate": _LARGER.name}} if larger else {},
             synchronous="normal",
         )
         async with kernel:
@@ -212,6 +212,9 @@ class _Larger:
 
     async def think(self, _request: ThinkRequest) -> Thought:
         return Thought("I take it from here.")
+
+
+_LARGER = _Larger()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from cabinos.lab.evaluate.errors import EvalError
 from cabinos.lab.evaluate.logprob import Scorer
 from cabinos.lab.evaluate.results import Results, summary
 from cabinos.lab.evaluate.run import Watcher, evaluate
-from cabinos.lab.evaluate.suite import Brain, Case, Suite, chosen
+from cabinos.lab.evaluate.suite import Brain, Case, Suite
 
 __all__ = ["Point", "measure_run", "plot", "snapshots"]
 
@@ -148,10 +148,3 @@ def plot(points: Sequence[Point], picture: Path) -> None:
     partial = picture.with_name(f".{picture.name}")
     figure.savefig(partial, format="png", dpi=120)
     partial.replace(picture)
-
-
-def cases_of(
-    suites: Sequence[Suite], limit: int | None, seed: int
-) -> list[tuple[Suite, list[Case]]]:
-    """Each suite with those of its cases that are measured."""
-    return [(suite, chosen(suite.cases(), limit, seed)) for suite in suites]

@@ -2,10 +2,10 @@
 
 The gold conversation is performed by a model that knows the script, in a kernel of its own. What
 only reads is right if the answer has what the gold answer took from the results: every number, as a
-number, and every word that carries something. What writes is right if it left the same: the rows
-of notes and things to do, and the files; of tools that change something else, and of those of the
-conversation alone, the calls are compared. Where nothing should be called, nothing may be; and what has to be declined
-or asked back is so in words.
+number, and every word that carries something. What writes is right if it left the same: the rows of
+notes and things to do, and the files; of tools that change something else, and of those of the
+conversation alone, the calls are compared. Where nothing should be called, nothing may be; and what
+has to be declined or asked back is so in words.
 """
 
 from collections.abc import Mapping, Sequence

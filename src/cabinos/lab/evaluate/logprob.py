@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from cabinos.engine.errors import EngineError
 from cabinos.engine.model import Model
 from cabinos.engine.model import Sequence as Context
-from cabinos.engine.sampling import log_softmax
 from cabinos.engine.tokenizer import Tokenizer
 from cabinos.lab.evaluate.errors import EvalError
 
@@ -68,9 +67,7 @@ class Scorer:
             for context in contexts:
                 context.free()
         return [
-            log_softmax(row)[np.arange(len(text) - 1), np.asarray(text[1:], np.int64)]
-            if len(text) > 1
-            else np.empty(0, np.float32)
+            _of_the_next(row, np.asarray(text[1:], np.int64))
             for row, text in zip(rows, texts, strict=True)
         ]
 
@@ -83,7 +80,7 @@ class Scorer:
             if len(text) > 1
         ]  # fmt: skip
         found = iter(self._model.forward(batch, logits="all"))
-        empty = np.empty((0, self._model.vocab_size), np.float32)
+        empty = np.zeros((0, self._model.vocab_size), np.float32)
         rows = [next(found) if len(text) > 1 else empty for text in texts]
         return [row if row is not None else empty for row in rows]
 
@@ -101,3 +98,11 @@ class Scorer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _of_the_next(logits: NDArray[np.float32], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Ln softmax(logits)[i, tokens[i]]: [tokens]. `logits` are overwritten."""
+    logits -= logits.max(axis=1, keepdims=True)
+    chosen: NDArray[np.float32] = logits[np.arange(len(tokens)), tokens]
+    np.exp(logits, out=logits)
+    return chosen - np.log(logits.sum(axis=1))

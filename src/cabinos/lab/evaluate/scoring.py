@@ -121,10 +121,11 @@ def _f1(said: list[str], gold: list[str]) -> float:
 
 
 DECLINES = re.compile(
-    r"\b(?:can(?:no|['’])t|can not|cannot|could(?:n['’]t| not)|unable|not able|"
+    r"\b(?:can(?:no|['’])t|can not|could(?:n['’]t| not)|wo(?:n['’]t)|will not|unable|not able|"
     r"not something (?:i|that)|(?:do(?:n['’]t| not)|did(?:n['’]t| not)) (?:know|have|do)|"
-    r"(?:have|there is|is) no (?:way|tool|access|means)|not (?:possible|available|supported)|"
-    r"(?:wo(?:n['’]t)|will not)|no larger model|beyond (?:me|what)|outside (?:of )?what|only (?:help|do)|sorry|afraid)\b",
+    r"(?:have|there is|is) no (?:way|tool|access|means)|no larger model|"
+    r"not (?:possible|available|supported)|beyond (?:me|what)|outside (?:of )?what|"
+    r"only (?:help|do)|sorry|afraid)\b",
     re.IGNORECASE,
 )
 
