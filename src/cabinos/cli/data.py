@@ -156,9 +156,7 @@ def dialogues_command(
 
     data = folder if (folder / "sources").is_dir() else None
     with _rows_bar(rows) as progress:
-        generate(
-            seed, rows, out, held_out=held_out, data=data, workers=workers, progress=progress
-        )
+        generate(seed, rows, out, held_out=held_out, data=data, workers=workers, progress=progress)
     facts = report(out, tokenizer)
     if as_json:
         click.echo(json.dumps(facts, indent=2))

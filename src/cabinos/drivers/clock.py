@@ -17,7 +17,6 @@ When = Annotated[
     str,
     Field(
         max_length=60,
-        examples=["today", "now"],
         description="2026-11-24, 2026-11-24T10:30, now, tomorrow at 5pm, next monday, in 3 weeks",
         examples=["now", "today"],  # which nobody has to say to mean them
     ),

@@ -174,7 +174,7 @@ def _written(out: Path) -> Iterator[IO[str]]:
         out.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
         try:
-            with open(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cabinos.engine.template_sandbox import ChatEnvironment
 
-__all__ = ["report", "rendered"]
+__all__ = ["rendered", "report"]
 
 
 def report(path: Path, tokenizer: Path | None = None) -> dict[str, Any]:
@@ -44,7 +44,10 @@ def report(path: Path, tokenizer: Path | None = None) -> dict[str, Any]:
     return {
         "families": [
             {"family": name, "rows": counts[name]["rows"], "templates": len(templates[name])}
-            | {key: counts[name][key] / counts[name]["rows"] for key in ("turns", "calls", "tokens")}
+            | {
+                key: counts[name][key] / counts[name]["rows"]
+                for key in ("turns", "calls", "tokens")
+            }
             for name in order
         ]
     }

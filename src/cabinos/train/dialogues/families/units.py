@@ -1,5 +1,7 @@
 """Quantities in other units."""
 
+# ruff: noqa: E501 - one wording a line
+
 from fractions import Fraction
 from functools import cache, partial
 from random import Random
@@ -213,14 +215,16 @@ def compared(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
     return Turn(say(rng, pattern, x=a, u=u, y=b, v=v, more=than), reply, (call,))
 
 
-def followed(rng: Random, fillers: Fillers, pattern: str) -> Script:
+def followed(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """The same quantity in a third unit, or another amount."""
     _, first, second, most = pair(rng)
     said, value = amount(rng, most)
     u, t = first[1], second[1]
     opening = rng.choice(("{x} {u} in {t}", "convert {x} {u} to {t}", "how many {t} is {x} {u}?"))
     call = Call("units_convert", {"value": value, "from_unit": u, "to_unit": t})
-    begin = Turn(say(rng, opening, x=said, u=u, t=t), partial(told, rng.random(), value, u, t), (call,))
+    begin = Turn(
+        say(rng, opening, x=said, u=u, t=t), partial(told, rng.random(), value, u, t), (call,)
+    )
     if "{x}" in pattern:
         value = str(integer(rng, most))
         then = Call("units_convert", {"value": value, "from_unit": u, "to_unit": t})
