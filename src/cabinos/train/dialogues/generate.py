@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -87,7 +87,9 @@ def generate(
         raise CorpusError(f"there are only {produced.rows:,} different rows of {count:,}.")
 
 
-def _rows(seed: int, count: int, held_out: bool, data: Path | None, workers: int) -> Iterator[Row]:
+def _rows(
+    seed: int, count: int, held_out: bool, data: Path | None, workers: int
+) -> Generator[Row, None, None]:
     """Rows in the order of their numbers, for as long as they are wanted and patience lasts."""
     size = min(count, CHUNK)
     chunks = range(0, PATIENCE * count, size)
