@@ -112,7 +112,7 @@ class Fillers:
             self._lists[intent] = _part(list(requests), held_out)
 
     def one(self, rng: Random, kind: str) -> str:
-        """Something of a kind: name, surname, food, city, country, thing, animal, noun, …"""
+        """Something of a kind: a name, surname, food, city, country, thing, animal or noun."""
         return rng.choice(self._lists[kind])
 
     def some(self, rng: Random, kind: str, count: int) -> list[str]:
