@@ -178,6 +178,43 @@ def finetune_command(
         click.echo(f"{out}: {run.progress.step} updates, {run.progress.seconds:,.0f} s of training")
 
 
+@train_command.command("nano")
+@click.argument("out", type=Folder)
+@data_option
+@click.option(
+    "--from",
+    "origin",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take the sources from this folder instead of the network, as `cabin data get` does.",
+)
+@machine_options
+@workshop
+def nano_command(out: Path, folder: Path, origin: Path | None, **given: Any) -> None:
+    """Make the brain in the box again: texts, base, conversations, assistant, into the folder OUT.
+
+    OUT/nano-base.gguf dreams documents, OUT/nano.gguf is the assistant. It may be killed at any
+    time: the same command goes on from where it was.
+    """
+    from cabinos.train.errors import require_torch
+
+    require_torch()
+    from cabinos.train.recipe import NANO, make
+    from cabinos.train.session import Options
+
+    made = make(
+        NANO,
+        folder,
+        out,
+        origin=origin,
+        options=_taken(Options, given),
+        tell=lambda text: click.echo(text, err=True),
+    )
+    for path in (made.base, made.assistant):
+        click.echo(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
+    spent = ", ".join(f"{stage} {seconds / 60:,.0f}" for stage, seconds in made.seconds.items())
+    click.echo(f"minutes of training: {spent}. How good it is: cabin eval {made.assistant}")
+
+
 @train_command.command("export")
 @click.argument("run", type=Folder)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A .gguf file or a folder.")
