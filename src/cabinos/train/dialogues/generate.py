@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -88,7 +88,9 @@ def generate(
         raise CorpusError(f"there are only {produced.rows:,} different rows of {count:,}.")
 
 
-def _rows(seed: int, count: int, held_out: bool, data: Path | None, workers: int) -> Iterator[Row]:
+def _rows(
+    seed: int, count: int, held_out: bool, data: Path | None, workers: int
+) -> Generator[Row, None, None]:
     """Rows in the order of their numbers, for as long as they are wanted and patience lasts."""
     size = min(count, CHUNK)
     chunks = range(0, PATIENCE * count, size)
@@ -181,7 +183,7 @@ def _written(out: Path) -> Iterator[IO[str]]:
         out.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
         try:
-            with open(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
