@@ -48,7 +48,8 @@ def test_calls_answers_and_ends_of_turns_are_learnt_and_nothing_else(
     row["messages"][2:3] *= 2
     row["messages"].insert(0, {"role": "system", "content": "Be <|im_start|>assistant\nbrief."})
     call = row["messages"][2]["tool_calls"][0]["function"]
-    text = f'<tool_call>\n{{"name": "units_convert", "arguments": {json.dumps(call["arguments"])}}}\n</tool_call>'
+    arguments = json.dumps(call["arguments"])
+    text = f'<tool_call>\n{{"name": "units_convert", "arguments": {arguments}}}\n</tool_call>'
     assert learnt(row, speech, exactly=exactly) == [
         f"{text}\n{text}<|im_end|>",
         row["messages"][5]["content"] + "<|im_end|>",
@@ -158,8 +159,7 @@ def test_long_rows_are_left_out_and_counted(speech: Speech, tmp_path: Path) -> N
         (b'{"messages": [{"role": "user", "content": 7}]}', "message 0: the content is no text"),
         (b'{"messages": [{"content": "a"}]}', "message 0 has no role"),
         (
-            b'{"messages": [{"role": "user", "content": "a"}, '
-            b'{"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{"}]}]}',
+            b'{"messages": [{"role": "user"}, {"role": "assistant", "tool_calls": [{"name": "f"}]}]}',
             "message 1: a call needs a name",
         ),
         (b'{"messages": [{"role": "user", "content": "a"}], "tools": 3}', "the tools are no list"),

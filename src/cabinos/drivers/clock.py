@@ -17,7 +17,7 @@ When = Annotated[
     str,
     Field(
         max_length=60,
-        examples=["today", "now"],
+        examples=["today", "now"],  # nobody has to say these to mean them
         description="2026-11-24, 2026-11-24T10:30, now, tomorrow at 5pm, next monday, in 3 weeks",
     ),
 ]

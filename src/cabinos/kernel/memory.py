@@ -69,7 +69,7 @@ class Memory:
         room = model.window - answer - described
         if room < model.window // CLIP:
             raise ContextOverflow(
-                f"{len(tools)} tools take {described} tokens of {model.name}'s window of "
+                f"{len(tools)} tools may take {described} tokens of {model.name}'s window of "
                 f"{model.window}: give the process fewer tools, or a model with a longer window."
             )
         return room

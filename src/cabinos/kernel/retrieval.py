@@ -30,10 +30,10 @@ LONGEST = 1000  # characters at each end of a request, and of a description, tha
 STOP = frozenset(
     "a about again all also am an and any are as at be been but by can could d did do does for "
     "from get give go had has have hello her hey hi him his how i if in into is it its just know "
-    "let like ll m may me my need no not now of ok on one or our out own please re s said shall "
-    "she should so some t tell than thank thanks that the their them then there these they thing "
-    "this those to too up us use very want was we were what when where which who will with would "
-    "yes you your".split()
+    "let like ll m many may me much my need no not now of ok on one or our out own please re s "
+    "said shall she should so some t tell than thank thanks that the their them then there these "
+    "they thing this those to too up us use very want was we were what when where which who will "
+    "with would yes you your".split()
 )
 
 _UNITS = (
@@ -99,10 +99,10 @@ def shown(tools: Sequence[Tool], newest_first: Iterable[Message], limit: int) ->
     called: set[str] = set()
     turns, role = 0, ""
     for message in newest_first:
+        if turns == 2 and message.role != "user":
+            break
         turns += message.role == "user" != role
         role = message.role
-        if turns > 2:
-            break
         if role == "user" and turns == 1:
             said.insert(0, message.text)
         called.update(call.name for call in message.calls)

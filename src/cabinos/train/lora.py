@@ -2,7 +2,7 @@
 
 Hu et al. 2021, arXiv:2106.09685. A matrix W [out, in] becomes W + B A · alpha / rank, with
 A [rank, in] and B [out, rank]. B begins as zeros, so nothing changes at first. What is saved is a
-PEFT adapter: other programs load it, and the engine merges it into a GGUF file (`cabin run --lora`).
+PEFT adapter: other programs load it, and the engine merges it into a model (`cabin run --lora`).
 """
 
 import json

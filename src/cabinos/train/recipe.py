@@ -40,7 +40,13 @@ class Recipe:
 NANO = Recipe(
     "nano",
     texts=RunConfig(tokens=3_200_000, batch_tokens=4096, other_rate=0.008),
-    conversations=TuneConfig(epochs=1.0),
+    conversations=TuneConfig(
+        tokens=6_800_000,
+        batch_tokens=4096,
+        micro_tokens=4096,
+        matrix_rate=0.01,
+        other_rate=0.005,
+    ),
     rows=60_000,
 )
 """6.5 M parameters, on two CPU cores."""
@@ -84,11 +90,11 @@ def make(
     run = finetune(recipe.conversations, material, assistant, options)
     seconds["assistant"] = run.progress.seconds
     tell("5/5 files")
-    files = [
+    return Made(
         _export(recipe, base, out / f"{recipe.name}-base.gguf", assistant=False),
         _export(recipe, assistant, out / f"{recipe.name}.gguf", assistant=True),
-    ]
-    return Made(*files, seconds)
+        seconds,
+    )
 
 
 def _conversations(

@@ -98,6 +98,12 @@ class LocalModel:
         """How many tools it is shown at a time, if it is too small for all."""
         return self.settings.tools_shown or self._prompter.traits.tools_shown
 
+    @property
+    def temperature(self) -> float:
+        """Of thoughts that ask for none: what the settings say, or the file, or the default."""
+        wanted = (self.settings.temperature, self._prompter.traits.temperature, TEMPERATURE)
+        return next(value for value in wanted if value is not None)
+
     def tool_tokens(self, tool: Tool) -> int:
         """The most tokens that a tool's description takes in a prompt."""
         asked = (Message("user", "x"),)
@@ -202,11 +208,11 @@ class LocalModel:
                 f"{request.max_tokens}, together {len(prompt) + request.max_tokens}, but the "
                 f"window holds {self.window}: shorten the prompt or ask for a shorter answer."
             )
-        temperatures = (request.temperature, self.settings.temperature, prompter.traits.temperature)
+        temperature = request.temperature
         small = self.tools_shown is not None
         params = SamplingParams(
             max_tokens=request.max_tokens,
-            temperature=next((t for t in temperatures if t is not None), TEMPERATURE),
+            temperature=self.temperature if temperature is None else temperature,
             top_p=TOP_P if request.top_p is None else request.top_p,
             seed=request.seed,
             stop=(*request.stop, *(() if request.raw else prompter.stop)),

@@ -24,7 +24,7 @@ from cabinos.kernel.driver import Tool
 from cabinos.train.dialogues.families import SHARES, family
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.script import Template
-from cabinos.train.dialogues.stage import Message, Stage
+from cabinos.train.dialogues.stage import Message, Stage, StageError
 from cabinos.train.errors import CorpusError
 
 __all__ = ["Produced", "generate", "make_row"]
@@ -33,6 +33,7 @@ SHOWN = 4  # tools that a model is shown at most
 FEWER = 0.2  # share of rows in which some that would be shown are not
 CHUNK = 1000  # rows that one worker makes in one go, at most
 REPEATS = 12  # rows that say the same and differ in what the devices return
+DRAWS = 3  # of a row: words drawn by chance now and then mean two things of its world
 PATIENCE = 4  # rows that are made for one that is kept, at most
 FIRST, DAYS = datetime(2023, 1, 1, tzinfo=UTC), 3650  # when conversations take place
 
@@ -130,8 +131,14 @@ async def make_row(
 ) -> Row:
     """Row `number` of the seed."""
     rng = Random(f"{seed}/{number}")  # noqa: S311 - not for secrets
-    name = rng.choices(list(SHARES), list(SHARES.values()))[0]
-    return await perform(stage, rng.choice(family(name, held_out)), fillers, rng)
+    for attempt in range(1, DRAWS + 1):
+        name = rng.choices(list(SHARES), list(SHARES.values()))[0]
+        try:
+            return await perform(stage, rng.choice(family(name, held_out)), fillers, rng)
+        except StageError:
+            if attempt == DRAWS:
+                raise
+    raise AssertionError
 
 
 async def perform(stage: Stage, template: Template, fillers: Fillers, rng: Random) -> Row:

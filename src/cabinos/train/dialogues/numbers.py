@@ -38,8 +38,15 @@ def money(rng: Random, most: int = 2000, sign: str = "") -> str:
     """A price: 45, 48.50, 1,200."""
     whole = integer(rng, most, 3)
     text = f"{whole:,}" if rng.random() < 0.3 else str(whole)
-    return sign + text + (f".{rng.choice((99, 95, 50, 25, 75, rng.randint(1, 99))):02d}"
-                          if rng.random() < 0.4 else "")
+    return (
+        sign
+        + text
+        + (
+            f".{rng.choice((99, 95, 50, 25, 75, rng.randint(1, 99))):02d}"
+            if rng.random() < 0.4
+            else ""
+        )
+    )
 
 
 def in_words(number: int) -> str:

@@ -8,10 +8,11 @@ finger. Values are not touched, because a call has to copy them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from random import Random
 
-__all__ = ["fill", "roughen", "say"]
+__all__ = ["fill", "roughen", "say", "sections"]
 
 TOKEN = re.compile(r"[\[\]()|]|\{\w+\}|[^\[\]()|{}]+")
 SLIP = 0.06  # share of utterances with one
@@ -50,6 +51,19 @@ def roughen(rng: Random, text: str) -> str:
             parts[n] = _slip(rng, parts[n])
             text = "".join(parts)
     return " ".join(text.split())
+
+
+def sections(path: Path) -> Iterator[tuple[str, str]]:
+    """The phrases of a file, one a line, each with the last `# heading` above it.
+
+    The first line says what the file is.
+    """
+    heading = ""
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        if line.startswith("# "):
+            heading = line[2:]
+        else:
+            yield heading, line
 
 
 def _parts(text: str) -> list[str]:

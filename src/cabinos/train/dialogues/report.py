@@ -2,13 +2,17 @@
 
 import json
 from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cabinos.train.errors import CorpusError
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from tokenizers import Tokenizer
+
+    from cabinos.engine.template_sandbox import ChatEnvironment
 
 __all__ = ["report", "rendered"]
 
@@ -40,7 +44,10 @@ def report(path: Path, tokenizer: Path | None = None) -> dict[str, Any]:
     return {
         "families": [
             {"family": name, "rows": counts[name]["rows"], "templates": len(templates[name])}
-            | {key: counts[name][key] / counts[name]["rows"] for key in ("turns", "calls", "tokens")}
+            | {
+                key: counts[name][key] / counts[name]["rows"]
+                for key in ("turns", "calls", "tokens")
+            }
             for name in order
         ]
     }
@@ -52,9 +59,14 @@ def _tokens(row: dict[str, Any], tokenizer: "Tokenizer | None") -> int:
 
 def rendered(row: dict[str, Any]) -> str:
     """The text of a row by the chat template."""
+    environment, template = _template()
+    return environment.render(template, {"messages": row["messages"], "tools": row["tools"]})
+
+
+@cache
+def _template() -> "tuple[ChatEnvironment, Template]":
     from cabinos.engine.template_sandbox import ChatEnvironment
     from cabinos.train.tokenizer import CHAT_TEMPLATE
 
     environment = ChatEnvironment()
-    values = {"messages": row["messages"], "tools": row["tools"]}
-    return environment.render(environment.load(CHAT_TEMPLATE), values)
+    return environment, environment.load(CHAT_TEMPLATE)

@@ -35,6 +35,8 @@ SHARES: dict[str, float] = {
 def family(name: str, held_out: bool = False) -> list[Template]:
     """The templates of a family that are trained on, or with `held_out` those that never are."""
     module = import_module(f"{__name__}.{name}")
-    order = sorted({template.name: template.digest for template in module.TEMPLATES}.items(), key=itemgetter(1))
+    order = sorted(
+        {template.name: template.digest for template in module.TEMPLATES}.items(), key=itemgetter(1)
+    )
     apart = {name for name, _ in order[: -(-len(order) // HELD_OUT)]}
     return [template for template in module.TEMPLATES if (template.name in apart) == held_out]

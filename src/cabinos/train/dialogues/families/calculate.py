@@ -163,7 +163,9 @@ def priced(rng: Random, fillers: Fillers, pattern: str) -> Turn:
     e, thing = off(rng), fillers.one(rng, "thing")
     answers = ("That comes to {v}.", "You'd pay {v}.", "{e} is {v}.", "It would cost {v}.")
     call = Call("calculate", {"expression": e})
-    return Turn(say(rng, pattern, e=e, thing=thing), partial(told, rng.random(), e, answers), (call,))
+    return Turn(
+        say(rng, pattern, e=e, thing=thing), partial(told, rng.random(), e, answers), (call,)
+    )
 
 
 def composed(rng: Random, fillers: Fillers, pattern: str) -> Turn:

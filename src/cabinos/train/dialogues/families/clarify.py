@@ -5,31 +5,39 @@ from functools import partial
 from random import Random
 
 from cabinos.train.dialogues.families.facts import a_fact, a_task, a_time, span, yours
-from cabinos.train.dialogues.families.reminders import ALARMED, REMINDED, RINGS, length, moment, told
+from cabinos.train.dialogues.families.reminders import (
+    ALARMED,
+    REMINDED,
+    RINGS,
+    length,
+    moment,
+    told,
+)
 from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, templates
 
 TIMER = [
     "set a timer", "set timer", "start a timer", "i need a timer", "timer", "timer please",
-    "[can|could] you set a timer( for me)?", "new timer", "please start a timer", "set a timer please",
-    "i want to set a timer", "put a timer on", "create a timer",
+    "[can|could] you set a timer( for me)?", "new timer", "please start a timer",
+    "set a timer please", "i want to set a timer", "put a timer on", "create a timer",
 ]  # fmt: skip
 ALARM = [
     "set an alarm", "i need an alarm", "alarm please", "[can|could] you set an alarm( for me)?",
     "set alarm", "new alarm", "set my alarm", "create an alarm", "i want to set an alarm",
 ]  # fmt: skip
 WHEN = [
-    "remind me to {x}", "set a reminder to {x}", "[can|could] you remind me to {x}?", "please remind me to {x}",
-    "i need a reminder to {x}", "don't let me forget to {x}", "i want to be reminded to {x}", "reminder to {x}",
+    "remind me to {x}", "set a reminder to {x}", "[can|could] you remind me to {x}?",
+    "please remind me to {x}", "i need a reminder to {x}", "don't let me forget to {x}",
+    "i want to be reminded to {x}", "reminder to {x}",
 ]  # fmt: skip
 WHAT = [
-    "remind me {w}", "set a reminder {w}", "i need a reminder {w}", "[can|could] you remind me {w}?",
-    "set a reminder for me {w}", "create a reminder {w}",
+    "remind me {w}", "set a reminder {w}", "i need a reminder {w}",
+    "[can|could] you remind me {w}?", "set a reminder for me {w}", "create a reminder {w}",
 ]  # fmt: skip
 REMIND = [
-    "remind me", "set a reminder", "i need a reminder", "remind me of something", "[can|could] you remind me?",
-    "create a reminder( please)", "new reminder", "remind me please",
+    "remind me", "set a reminder", "i need a reminder", "remind me of something",
+    "[can|could] you remind me?", "create a reminder( please)", "new reminder", "remind me please",
 ]  # fmt: skip
 REMEMBER = [
     "[make|take] a note", "remember something( for me)", "i want you to remember something", "note",
@@ -45,16 +53,24 @@ ADD_NAMED = [
     "add an item to the {l} list", "update my {l} list",
 ]  # fmt: skip
 CONVERT = [
-    "convert {x} {u}", "[can|could] you convert {x} {u}?", "change {x} {u}", "i need to convert {x} {u}",
-    "please convert {x} {u}", "{x} {u}", "how much is {x} {u}?", "what is {x} {u}",
+    "convert {x} {u}", "[can|could] you convert {x} {u}?", "change {x} {u}",
+    "i need to convert {x} {u}", "please convert {x} {u}", "{x} {u}", "how much is {x} {u}?",
+    "what is {x} {u}",
 ]  # fmt: skip
 CALCULATE = [
-    "calculate( something)", "[can|could] you [do|calculate] something for me?", "do [the math|a calculation]",
-    "i need to calculate something", "work something out for me", "help me with [math|a sum|a calculation]",
+    "calculate( something)", "[can|could] you [do|calculate] something for me?",
+    "do [the math|a calculation]", "i need to calculate something", "work something out for me",
+    "help me with [math|a sum|a calculation]",
 ]  # fmt: skip
 PERCENT = ["what's {p} percent", "calculate {p}%", "{p}%", "how much is {p} percent?", "take {p}%"]
-SPELL = ["spell [a word|something]", "how do you spell it", "can you spell something for me?", "spelling please"]
-PICK = ["pick one", "choose( for me)", "[can|could] you pick something?", "help me choose", "make a choice for me"]
+SPELL = [
+    "spell [a word|something]", "how do you spell it", "can you spell something for me?",
+    "spelling please",
+]  # fmt: skip
+PICK = [
+    "pick one", "choose( for me)", "[can|could] you pick something?", "help me choose",
+    "make a choice for me",
+]  # fmt: skip
 
 LENGTHS = ("{d}", "for {d}", "{d} please", "make it {d}", "let's say {d}", "{d}, thanks")
 TIMES = ("{w}", "{w} please", "{w} would be good", "let's say {w}", "{w}, thanks")
@@ -89,7 +105,9 @@ def alarm(rng: Random, _fillers: Fillers, pattern: str) -> Script:
 def when(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """A task without a time."""
     task, time = a_task(rng, fillers), a_time(rng)
-    begin = Turn(say(rng, pattern, x=task), ask(rng, "When should I remind you?", "When?", "At what time?"))
+    begin = Turn(
+        say(rng, pattern, x=task), ask(rng, "When should I remind you?", "When?", "At what time?")
+    )
     return Script((begin, _reminder(rng, task, time, say(rng, rng.choice(TIMES), w=time))))
 
 
@@ -108,7 +126,9 @@ def what(rng: Random, fillers: Fillers, pattern: str) -> Script:
 def neither(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """Neither a task nor a time."""
     task, time = a_task(rng, fillers), a_time(rng)
-    begin = Turn(say(rng, pattern), ask(rng, "Of what, and when?", "What should I remind you of, and when?"))
+    begin = Turn(
+        say(rng, pattern), ask(rng, "Of what, and when?", "What should I remind you of, and when?")
+    )
     says = say(rng, rng.choice(("{x} {w}", "to {x} {w}", "{w}: {x}", "{w} to {x}")), x=task, w=time)
     return Script((begin, _reminder(rng, task, time, says)))
 
@@ -116,10 +136,14 @@ def neither(rng: Random, fillers: Fillers, pattern: str) -> Script:
 def remember(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """What is to be remembered?"""
     text = a_fact(rng, fillers).text
-    begin = Turn(say(rng, pattern), ask(rng, "What should I remember?", "What is it?", "What should I note?"))
+    begin = Turn(
+        say(rng, pattern), ask(rng, "What should I remember?", "What is it?", "What should I note?")
+    )
     call = Call("notes_remember", {"text": text})
     says = say(rng, rng.choice(("{f}", "{f}", "that {f}")), f=text)
-    return Script((begin, Turn(says, rng.choice((f"Noted: {yours(text)}.", "I'll remember that.")), (call,))))
+    return Script(
+        (begin, Turn(says, rng.choice((f"Noted: {yours(text)}.", "I'll remember that.")), (call,)))
+    )
 
 
 def add(rng: Random, fillers: Fillers, pattern: str) -> Script:
@@ -127,21 +151,46 @@ def add(rng: Random, fillers: Fillers, pattern: str) -> Script:
     listed = rng.choice(("shopping", "grocery", "packing", "gift"))
     named = "{l}" in pattern
     text = fillers.one(rng, "food").lower() if named else a_task(rng, fillers)
-    begin = Turn(say(rng, pattern, l=listed), ask(rng, "What should I add?", "What is it?", "Add what?"))
+    begin = Turn(
+        say(rng, pattern, l=listed), ask(rng, "What should I add?", "What is it?", "Add what?")
+    )
     arguments = {"text": text, "list": listed} if named else {"text": text}
     says = say(rng, rng.choice(("{x}", "{x}", "{x} please", "just {x}")), x=text)
-    answer = f"{text[0].upper()}{text[1:]} is on your {listed} list." if named else f"Added: {yours(text)}."
+    answer = (
+        f"{text[0].upper()}{text[1:]} is on your {listed} list."
+        if named
+        else f"Added: {yours(text)}."
+    )
     return Script((begin, Turn(says, answer, (Call("notes_todo_add", arguments),))))
 
 
 def convert(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """To which unit?"""
-    unit, other = rng.choice((("miles", "kilometers"), ("feet", "meters"), ("pounds", "kilograms"), ("inches", "centimeters"), ("cups", "ml"), ("gallons", "liters"), ("kg", "pounds"), ("km", "miles"), ("ounces", "grams"), ("liters", "pints")))
+    unit, other = rng.choice(
+        (
+            ("miles", "kilometers"),
+            ("feet", "meters"),
+            ("pounds", "kilograms"),
+            ("inches", "centimeters"),
+            ("cups", "ml"),
+            ("gallons", "liters"),
+            ("kg", "pounds"),
+            ("km", "miles"),
+            ("ounces", "grams"),
+            ("liters", "pints"),
+        )
+    )
     x = str(rng.randrange(2, 200))
-    begin = Turn(say(rng, pattern, x=x, u=unit), ask(rng, "To which unit?", "Into what?", "In which unit?"))
-    says = say(rng, rng.choice(("{t}", "to {t}", "in {t}", "into {t} please", "{t} please")), t=other)
+    begin = Turn(
+        say(rng, pattern, x=x, u=unit), ask(rng, "To which unit?", "Into what?", "In which unit?")
+    )
+    says = say(
+        rng, rng.choice(("{t}", "to {t}", "in {t}", "into {t} please", "{t} please")), t=other
+    )
     call = Call("units_convert", {"value": x, "from_unit": unit, "to_unit": other})
-    return Script((begin, Turn(says, lambda results: f"{x} {unit} {_is(results)} {other}.", (call,))))
+    return Script(
+        (begin, Turn(says, lambda results: f"{x} {unit} {_is(results)} {other}.", (call,)))
+    )
 
 
 def _is(results: Results) -> str:
@@ -154,10 +203,16 @@ def _is(results: Results) -> str:
 def calculate(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """Calculate what?"""
     a, b = rng.randrange(2, 400), rng.randrange(2, 60)
-    sum_ = rng.choice((f"{a} + {b}", f"{a} times {b}", f"{b}% of {a}", f"{a} - {b}", f"{a}*{b}", f"{a} plus {b}"))
-    begin = Turn(say(rng, pattern), ask(rng, "What should I calculate?", "Sure. What is it?", "Which sum?"))
+    sum_ = rng.choice(
+        (f"{a} + {b}", f"{a} times {b}", f"{b}% of {a}", f"{a} - {b}", f"{a}*{b}", f"{a} plus {b}")
+    )
+    begin = Turn(
+        say(rng, pattern), ask(rng, "What should I calculate?", "Sure. What is it?", "Which sum?")
+    )
     call = Call("calculate", {"expression": sum_})
-    return Script((begin, Turn(say(rng, rng.choice(("{s}", "{s}", "what's {s}?")), s=sum_), _sum, (call,))))
+    return Script(
+        (begin, Turn(say(rng, rng.choice(("{s}", "{s}", "what's {s}?")), s=sum_), _sum, (call,)))
+    )
 
 
 def percent(rng: Random, _fillers: Fillers, pattern: str) -> Script:
@@ -178,7 +233,16 @@ def spell(rng: Random, fillers: Fillers, pattern: str) -> Script:
     word = fillers.one(rng, "noun").split()[0]
     begin = Turn(say(rng, pattern), ask(rng, "Which word?", "What word should I spell?"))
     says = say(rng, rng.choice(("{x}", "the word {x}", "{x} please")), x=word)
-    return Script((begin, Turn(says, lambda results: f"{word}: {results[0]}", (Call("words_spell", {"word": word}),))))
+    return Script(
+        (
+            begin,
+            Turn(
+                says,
+                lambda results: f"{word}: {results[0]}",
+                (Call("words_spell", {"word": word}),),
+            ),
+        )
+    )
 
 
 def pick(rng: Random, fillers: Fillers, pattern: str) -> Script:
@@ -186,14 +250,21 @@ def pick(rng: Random, fillers: Fillers, pattern: str) -> Script:
     options = " or ".join(food.lower() for food in fillers.some(rng, "food", 2))
     begin = Turn(say(rng, pattern), ask(rng, "Between what?", "What are the options?"))
     call = Call("random_pick", {"options": options})
-    return Script((begin, Turn(say(rng, "{o}", o=options), lambda results: f"I pick {results[0]}.", (call,))))
+    return Script(
+        (begin, Turn(say(rng, "{o}", o=options), lambda results: f"I pick {results[0]}.", (call,)))
+    )
 
 
 Write = Callable[[Random, Fillers, str], Script]
 KINDS: list[tuple[str, Write, list[str]]] = [
     ("timer", timer, TIMER), ("alarm", alarm, ALARM), ("when", when, WHEN), ("what", what, WHAT),
     ("remind", neither, REMIND), ("remember", remember, REMEMBER), ("add", add, ADD),
-    ("add-named", add, ADD_NAMED), ("convert", convert, CONVERT), ("calculate", calculate, CALCULATE),
+    ("add-named", add, ADD_NAMED), ("convert", convert, CONVERT),
+    ("calculate", calculate, CALCULATE),
     ("percent", percent, PERCENT), ("spell", spell, SPELL), ("pick", pick, PICK),
 ]  # fmt: skip
-TEMPLATES = [made for kind, write, patterns in KINDS for made in templates(f"clarify/{kind}", write, patterns)]
+TEMPLATES = [
+    made
+    for kind, write, patterns in KINDS
+    for made in templates(f"clarify/{kind}", write, patterns)
+]

@@ -83,7 +83,12 @@ def coming(rng: Random) -> str:
     if draw < 0.5:
         return rng.choice(("", "next ")) + rng.choice(WEEKDAYS)
     return rng.choice(
-        (f"{month} {day.day}", f"{month} {_ordinal(day.day)}", f"{day.day} {month}", f"{month} {day.day}")
+        (
+            f"{month} {day.day}",
+            f"{month} {_ordinal(day.day)}",
+            f"{day.day} {month}",
+            f"{month} {day.day}",
+        )
     )
 
 
@@ -117,7 +122,13 @@ def ahead(rng: Random) -> str:
 def back(rng: Random) -> str:
     _, n, unit = span(rng)
     return rng.choice(
-        (f"{n} {unit} ago", f"{n} {unit} ago", "yesterday", "a week ago", f"last {rng.choice(WEEKDAYS)}")
+        (
+            f"{n} {unit} ago",
+            f"{n} {unit} ago",
+            "yesterday",
+            "a week ago",
+            f"last {rng.choice(WEEKDAYS)}",
+        )
     )
 
 
@@ -209,13 +220,22 @@ def shifted(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
     key = "business_days" if business else f"{unit.removesuffix('s')}s"
     call = Call("clock_add", {"start": x, key: sign * count})
     said = f"business {unit}" if business else unit
-    choices = ("That's {w}, {d}.", "{w}, {d}.", "{d}, a {w}.", f"{n} {said} {'before' if sign < 0 else 'after'} {x} is {{w}}, {{d}}.")
-    return Turn(say(rng, pattern, x=x, n=n, unit=said), partial(answered, rng.random(), choices, x), (call,))
+    choices = (
+        "That's {w}, {d}.",
+        "{w}, {d}.",
+        "{d}, a {w}.",
+        f"{n} {said} {'before' if sign < 0 else 'after'} {x} is {{w}}, {{d}}.",
+    )
+    return Turn(
+        say(rng, pattern, x=x, n=n, unit=said), partial(answered, rng.random(), choices, x), (call,)
+    )
 
 
 def until(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
     x = coming(rng) if rng.random() < 0.7 else dated(rng, 2034, 2040)
-    unit = rng.choice(("days", "days", "days", "weeks", "months")) if "{unit}" in pattern else "days"
+    unit = (
+        rng.choice(("days", "days", "days", "weeks", "months")) if "{unit}" in pattern else "days"
+    )
     call = Call("clock_between", {"start": "today", "end": x})
     reply = partial(length, rng.random(), unit, f"{{v}} until {x}.")
     return Turn(say(rng, pattern, x=x, unit=unit), reply, (call,))
@@ -260,7 +280,11 @@ def again(rng: Random, fillers: Fillers, pattern: str) -> Script:
         )
         return Script(
             tuple(
-                Turn(says, partial(answered, rng.random(), THERE, x), (Call("clock_now", {"zone": x}),))
+                Turn(
+                    says,
+                    partial(answered, rng.random(), THERE, x),
+                    (Call("clock_now", {"zone": x}),),
+                )
                 for says, x in turns
             )
         )

@@ -5,62 +5,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from cabinos.train.dialogues.families.vocabulary import (
+    AIRLINES,
+    BILLS,
+    CODES,
+    DATED,
+    DAYS,
+    FAVORITES,
+    GENRES,
+    KEPT,
+    KIN,
+    LANGUAGES,
+    MONTHS,
+    NAMED,
+    OWN,
+    PEOPLE,
+    PLACES,
+    ROOMS,
+    SECRETS,
+    SIZES,
+    SONGS,
+    TASKS,
+    WEEKDAYS,
+)
 from cabinos.train.dialogues.fillers import Fillers
 
-__all__ = ["Fact", "a_date", "a_fact", "a_task", "a_time", "alone", "code", "span", "values", "yours"]
-
-ROOMS = ("kitchen", "bedroom", "bathroom", "living room", "garage", "hallway", "office", "attic", "cellar", "study", "nursery", "dining room")
-KIN = ("mum", "mom", "dad", "wife", "husband", "sister", "brother", "son", "daughter", "aunt", "uncle", "boss", "neighbor", "cousin", "grandma", "roommate")
-LANGUAGES = ("French", "Spanish", "German", "Italian", "Japanese", "Chinese", "Russian", "Arabic", "Portuguese", "Dutch", "Korean", "Hindi", "Swedish", "Polish", "Greek")
-GENRES = ("jazz", "rock", "classical", "pop", "country", "techno", "blues", "metal", "hip hop", "folk", "reggae", "soul")
-SONGS = ("Yesterday", "Imagine", "Hey Jude", "Bohemian Rhapsody", "Thriller", "Let It Be", "Hallelujah", "Africa", "Dancing Queen", "Wonderwall")
-AIRLINES = ("Delta", "United", "Lufthansa", "Ryanair", "KLM", "Iberia", "Qantas", "Air France")
-DAYS = ("tomorrow", "on friday", "on monday", "next week", "this weekend", "on sunday", "next month", "on the 14th", "in june")
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-BILLS = ("rent", "electric bill", "water bill", "phone bill", "gas bill", "internet bill", "credit card", "parking ticket", "school fees", "dentist's bill")
-PLACES = (
-    "under the doormat", "in the top drawer", "on level 3", "in the blue box", "behind the clock",
-    "in the glove box", "on the second shelf", "in the garage", "under the bed", "in the attic",
-    "next to the boiler", "in the hall closet", "at my office", "in the red suitcase",
-    "on top of the fridge", "in the shed", "in my coat pocket", "at mum's house", "in row F",
-    "on Baker Street", "in spot 42", "in the desk at work", "by the bike racks", "in the cookie jar",
-    "behind the church", "opposite the bakery", "in the freezer", "on the balcony",
-)  # fmt: skip
-KEPT = (
-    "spare key", "passport", "birth certificate", "tax folder", "first aid kit", "Christmas lights",
-    "drill", "tent", "charger", "flashlight", "car papers", "sewing kit", "toolbox", "camera",
-    "photo album", "wedding ring", "sleeping bag", "house key", "insurance papers", "screwdriver",
-    "vaccination card", "umbrella", "spare fuse", "guest towels", "paint brushes", "ladder",
-)  # fmt: skip
-CODES = (
-    "locker code", "gate code", "bike lock code", "door code", "alarm code", "garage code",
-    "safe combination", "luggage lock code", "voicemail pin", "building code", "gym locker number",
-    "hotel room number", "library card number", "student id", "employee number", "customer number",
-    "seat number", "parking spot", "membership number", "frequent flyer number", "tax number",
-    "ticket number", "order number", "phone extension", "meter number", "case number",
-    "policy number", "room number", "locker number", "printer pin", "cabin number",
-)  # fmt: skip
-SECRETS = ("wifi password", "laptop password", "guest password", "router password", "netflix password", "email password", "server password")
-SIZES = ("shoe size", "shirt size", "ring size", "jacket size", "hat size", "jeans size", "glove size", "tire size")
-PEOPLE = ("dentist", "doctor", "landlord", "boss", "teacher", "mechanic", "lawyer", "hairdresser", "plumber", "vet", "yoga teacher", "piano teacher", "best friend", "accountant", "coach", "therapist")
-NAMED = ("dog's name", "cat's name", "sister's name", "wife's name", "son's name", "boss's name", "neighbor's name", "middle name", "goldfish's name", "mother's maiden name", "name", "nickname")
-FAVORITES = (("favorite color", "color"), ("favourite colour", "color"), ("favorite food", "food"), ("favorite movie", "movie"), ("favorite sport", "sport"), ("favorite game", "game"), ("favorite flower", "flower"), ("favorite animal", "animal"), ("favorite city", "city"))
-DATED = ("wedding anniversary", "birthday", "passport renewal date", "next dentist appointment", "job interview", "graduation", "driving test", "eye exam", "moving day", "exam")
-OWN = ("wife", "husband", "mum", "mother", "dad", "sister", "brother", "son", "daughter", "boss", "best friend", "niece", "grandma")
-TASKS = (
-    "call {name}", "call the {job}", "pay the {bill}", "water the plants", "book a haircut",
-    "clean the {room}", "email {name}", "return the library books", "fix the {thing}", "buy stamps",
-    "take out the trash", "feed the {animal}", "wash the car", "renew my passport", "buy {food}",
-    "write to {surname}", "pick up the {thing}", "go to the gym", "do the laundry", "iron the shirts",
-    "cancel the newspaper", "send {name} the photos", "finish the report", "study for the exam",
-    "pick up {name} from the station", "change the sheets", "defrost the freezer", "mow the lawn",
-    "take my vitamins", "charge the {thing}", "back up the laptop", "order {food}", "sell the {thing}",
-    "prepare the {surname} presentation", "mail the package", "visit {name}", "call my {kin}",
-    "paint the {room}", "get gas", "walk the dog", "practice {sport}", "bake a cake for {name}",
-    "return {name}'s {thing}", "check the oven", "water the {flower}s", "get the laundry from the dryer",
-    "read chapter {n}", "print the tickets", "buy a present for {name}", "vacuum the {room}",
-)  # fmt: skip
+__all__ = [
+    "Fact", "a_date", "a_fact", "a_task", "a_time", "alone", "code", "span", "values", "yours",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +61,9 @@ def values(rng: Random, fillers: Fillers) -> dict[str, str]:
     made |= {kind: one(rng, kind).lower() for kind in ("food", "thing", "animal", "noun", "color")}
     made["job"], made["sport"] = made["job"].lower(), made["sport"].lower()
     made["flower"] = made["flower"].lower()
-    amount = rng.choice((rng.randrange(5, 100), rng.randrange(2, 50) * 10, rng.randrange(1, 20) * 500))
+    amount = rng.choice(
+        (rng.randrange(5, 100), rng.randrange(2, 50) * 10, rng.randrange(1, 20) * 500)
+    )
     made |= {
         "city": city,
         "city2": other,
@@ -103,7 +77,9 @@ def values(rng: Random, fillers: Fillers) -> dict[str, str]:
         "day": fillers.of(rng, DAYS),
         "when": a_time(rng),
         "flight": f"{rng.choice('ABDKLU')}{rng.choice('AFLX')}{rng.randrange(10, 2000)}",
-        "amount": rng.choice((f"${amount}", f"{amount} dollars", f"{amount} dollars", f"{amount} bucks")),
+        "amount": rng.choice(
+            (f"${amount}", f"{amount} dollars", f"{amount} dollars", f"{amount} bucks")
+        ),
         "n": str(rng.randrange(2, 12)),
     }  # fmt: skip
     return made
@@ -129,7 +105,7 @@ def a_time(rng: Random) -> str:
             "in half an hour", f"in {rng.randrange(2, 20)} days", f"in {rng.randrange(2, 6)} weeks",
             f"on {weekday}", f"next {weekday}", f"on {weekday} at {clock}", "tomorrow morning",
             f"{weekday} at {clock}", "tomorrow evening", "tomorrow night", f"tomorrow {clock}",
-            f"at noon tomorrow", f"on {month} {rng.randrange(1, 29)}", f"{weekday} morning",
+            "at noon tomorrow", f"on {month} {rng.randrange(1, 29)}", f"{weekday} morning",
         )
     )  # fmt: skip
 
@@ -138,7 +114,14 @@ def a_date(rng: Random) -> str:
     """A day of the year."""
     day, month = rng.randrange(1, 29), rng.choice(MONTHS)
     ending = "th" if 10 < day < 14 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
-    return rng.choice((f"{month} {day}", f"{month} {day}{ending}", f"{day} {month}", f"the {day}{ending} of {month}"))
+    return rng.choice(
+        (
+            f"{month} {day}",
+            f"{month} {day}{ending}",
+            f"{day} {month}",
+            f"the {day}{ending} of {month}",
+        )
+    )
 
 
 def code(rng: Random) -> str:
@@ -163,13 +146,20 @@ def _mine(rng: Random, fillers: Fillers) -> Fact:
         key, value = fillers.of(rng, CODES), code(rng)
     elif kind == 2:
         key = fillers.of(rng, SECRETS)
-        value = f"{rng.choice((v['color'], v['animal'], v['food']))}{rng.choice('-_.')}{v['noun']}{rng.randrange(10, 99)}".replace(" ", "")
+        word = rng.choice((v["color"], v["animal"], v["food"]))
+        value = f"{word}{rng.choice('-_.')}{v['noun']}{rng.randrange(10, 99)}".replace(" ", "")
     elif kind == 3:
-        key, value = fillers.of(rng, SIZES), rng.choice((str(rng.randrange(5, 60)), "M", "XL", f"{rng.randrange(5, 14)}.5"))
+        key, value = (
+            fillers.of(rng, SIZES),
+            rng.choice((str(rng.randrange(5, 60)), "M", "XL", f"{rng.randrange(5, 14)}.5")),
+        )
     elif kind == 4:
         key, value = fillers.of(rng, NAMED), v["name"]
     elif kind == 5:
-        key, value = fillers.of(rng, PEOPLE), rng.choice((f"{v['name']} {v['surname']}", f"Dr. {v['surname']}", v["name"]))
+        key, value = (
+            fillers.of(rng, PEOPLE),
+            rng.choice((f"{v['name']} {v['surname']}", f"Dr. {v['surname']}", v["name"])),
+        )
         who = ("[who's|who is|what's the name of] my {k}", "who my {k} is", "my {k}")
         return Fact(f"my {key} is {value}", key, *who, f"Your {key} is {value}.")
     else:
@@ -184,15 +174,32 @@ def _placed(rng: Random, fillers: Fillers) -> Fact:
         what = rng.choice(("", "", " the car", " my bike"))
         text, key = f"i parked{what} {place}", "parked" if rng.random() < 0.5 else "park"
         ask = "where did i {k}" if key == "park" else "where [am i|have i|is the car] {k}"
-        return Fact(text, key, ask, "where i {k}", "where i {k}", f"You parked{what.replace('my', 'your')} {yours(place)}.")
+        return Fact(
+            text,
+            key,
+            ask,
+            "where i {k}",
+            "where i {k}",
+            f"You parked{what.replace('my', 'your')} {yours(place)}.",
+        )
     key = fillers.of(rng, KEPT)
-    text = rng.choice(("{o} {k} is {p}", "i put {o} {k} {p}", "i left {o} {k} {p}", "i keep {o} {k} {p}"))
+    text = rng.choice(
+        ("{o} {k} is {p}", "i put {o} {k} {p}", "i left {o} {k} {p}", "i keep {o} {k} {p}")
+    )
     text = text.format(o=owner, k=key, p=place)
     own = yours(owner)
     verb = "are" if key.endswith("s") else "is"
     text = text.replace(" is ", f" {verb} ")
-    ask = f"[where {verb}|where did i put|where did i leave|where can i find|where do i keep] {owner} {{k}}"
-    return Fact(text, key, ask, f"where {owner} {{k}} {verb}", f"{owner} {{k}}", f"{own.title()} {key} {verb} {yours(place)}.")
+    begin = f"[where {verb}|where did i put|where did i leave|where can i find|where do i keep]"
+    ask = f"{begin} {owner} {{k}}"
+    return Fact(
+        text,
+        key,
+        ask,
+        f"where {owner} {{k}} {verb}",
+        f"{owner} {{k}}",
+        f"{own.title()} {key} {verb} {yours(place)}.",
+    )
 
 
 def _of_people(rng: Random, fillers: Fillers) -> Fact:
@@ -207,44 +214,142 @@ def _of_people(rng: Random, fillers: Fillers) -> Fact:
         date = a_date(rng)
         key = f"{n.removeprefix('my ')}'s birthday"
         mine = "my " if n.startswith("my ") else ""
-        return Fact(f"{n}'s birthday is {date}", key, f"[when is|when's|what date is] {mine}{{k}}", f"when {mine}{{k}} is", f"{mine}{{k}}", f"{your}'s birthday is {date}.")
+        return Fact(
+            f"{n}'s birthday is {date}",
+            key,
+            f"[when is|when's|what date is] {mine}{{k}}",
+            f"when {mine}{{k}} is",
+            f"{mine}{{k}}",
+            f"{your}'s birthday is {date}.",
+        )
     if kind == 2:
-        return Fact(f"{n} is allergic to {food}", f"{n} allergic", "what is {k} to", "what {k} to is", n, f"{your} is allergic to {food}.")
+        return Fact(
+            f"{n} is allergic to {food}",
+            f"{n} allergic",
+            "what is {k} to",
+            "what {k} to is",
+            n,
+            f"{your} is allergic to {food}.",
+        )
     if kind == 3:
-        return Fact(f"{n} lives in {v['city']}", f"{n} live", "where does {k}", "where {k}s", f"where {n} lives", f"{your} lives in {v['city']}.") if not n.startswith("my ") else _of_people(rng, fillers)
+        return (
+            Fact(
+                f"{n} lives in {v['city']}",
+                f"{n} live",
+                "where does {k}",
+                "where {k}s",
+                f"where {n} lives",
+                f"{your} lives in {v['city']}.",
+            )
+            if not n.startswith("my ")
+            else _of_people(rng, fillers)
+        )
     if kind == 4:
-        return Fact(f"{n} likes {food}", f"{n} like", "what does {k}", "what {k}s", n, f"{your} likes {food}.")
+        return Fact(
+            f"{n} likes {food}",
+            f"{n} like",
+            "what does {k}",
+            "what {k}s",
+            n,
+            f"{your} likes {food}.",
+        )
     if kind == 5:
         number = "".join(rng.choices("0123456789", k=7))
         number = f"{number[:3]}-{number[3:]}" if rng.random() < 0.5 else number
-        key = f"{n.removeprefix('my ')}'s [phone number|number]".replace("[phone number|number]", rng.choice(("phone number", "number", "phone")))
+        key = f"{n.removeprefix('my ')}'s [phone number|number]".replace(
+            "[phone number|number]", rng.choice(("phone number", "number", "phone"))
+        )
         mine = "my " if n.startswith("my ") else ""
-        return Fact(f"{n}'s {key.rpartition(chr(39) + 's ')[2]} is {number}", key, f"[what's|what is|whats] {mine}{{k}}", f"what {mine}{{k}} is", f"{mine}{{k}}", f"{your}'s {key.rpartition(chr(39) + 's ')[2]} is {number}.")
+        return Fact(
+            f"{n}'s {key.rpartition(chr(39) + 's ')[2]} is {number}",
+            key,
+            f"[what's|what is|whats] {mine}{{k}}",
+            f"what {mine}{{k}} is",
+            f"{mine}{{k}}",
+            f"{your}'s {key.rpartition(chr(39) + 's ')[2]} is {number}.",
+        )
     if kind == 6:
         x = rng.randrange(5, 400)
-        return Fact(f"{n} owes me {x} dollars", f"{n} owe me", "how much does {k}", "how much {k}", f"what {n} owes me", f"{your} owes you {x} dollars.")
-    return Fact(f"i lent my {thing} to {n}", thing, "[who has|who did i lend|who's got] my {k}", "who has my {k}", "my {k}", f"You lent your {thing} to {yours(n)}.")
+        return Fact(
+            f"{n} owes me {x} dollars",
+            f"{n} owe me",
+            "how much does {k}",
+            "how much {k}",
+            f"what {n} owes me",
+            f"{your} owes you {x} dollars.",
+        )
+    return Fact(
+        f"i lent my {thing} to {n}",
+        thing,
+        "[who has|who did i lend|who's got] my {k}",
+        "who has my {k}",
+        "my {k}",
+        f"You lent your {thing} to {yours(n)}.",
+    )
 
 
 def _dated(rng: Random, fillers: Fillers) -> Fact:
     v = values(rng, fillers)
-    date = rng.choice((a_date(rng), f"on {rng.choice(WEEKDAYS)} at {rng.randrange(1, 12)}{rng.choice(('am', 'pm'))}", f"on {a_date(rng)}"))
+    date = rng.choice(
+        (
+            a_date(rng),
+            f"on {rng.choice(WEEKDAYS)} at {rng.randrange(1, 12)}{rng.choice(('am', 'pm'))}",
+            f"on {a_date(rng)}",
+        )
+    )
     kind = rng.randrange(4)
     if kind == 0:
         key = fillers.of(rng, DATED)
-        return Fact(f"my {key} is {date}", key, "[when is|when's] my {k}", "when my {k} is", "my {k}", f"Your {key} is {date}.")
+        return Fact(
+            f"my {key} is {date}",
+            key,
+            "[when is|when's] my {k}",
+            "when my {k} is",
+            "my {k}",
+            f"Your {key} is {date}.",
+        )
     if kind == 1:
         key = f"meeting with {v['name']}"
-        return Fact(f"the {key} is {date}", key, "[when is|when's] [the|my] {k}", "when the {k} is", "the {k}", f"The {key} is {date}.")
+        return Fact(
+            f"the {key} is {date}",
+            key,
+            "[when is|when's] [the|my] {k}",
+            "when the {k} is",
+            "the {k}",
+            f"The {key} is {date}.",
+        )
     if kind == 2:
         key = v["bill"]
         day = f"the {rng.randrange(4, 20)}th"
-        return Fact(f"the {key} is due on {day}", key, "when is [the|my] {k} due", "when the {k} is due", "the {k}", f"The {key} is due on {day}.")
+        return Fact(
+            f"the {key} is due on {day}",
+            key,
+            "when is [the|my] {k} due",
+            "when the {k} is due",
+            "the {k}",
+            f"The {key} is due on {day}.",
+        )
     key = f"{v['job']}'s visit" if rng.random() < 0.3 else f"{v['sport']} practice"
-    return Fact(f"{key} is {date}", key, "[when is|when's] {k}", "when {k} is", "{k}", f"{key[0].upper()}{key[1:]} is {date}.")
+    return Fact(
+        f"{key} is {date}",
+        key,
+        "[when is|when's] {k}",
+        "when {k} is",
+        "{k}",
+        f"{key[0].upper()}{key[1:]} is {date}.",
+    )
 
 
-SWAPS = {"my": "your", "i": "you", "me": "you", "i'm": "you're", "am": "are", "mine": "yours", "myself": "yourself", "our": "your"}
+SWAPS = {
+    "my": "your",
+    "i": "you",
+    "me": "you",
+    "i'm": "you're",
+    "am": "are",
+    "mine": "yours",
+    "myself": "yourself",
+    "our": "your",
+}
 
 
 def yours(text: str) -> str:
@@ -254,13 +359,14 @@ def yours(text: str) -> str:
 
 def span(says: str, words: str) -> str:
     """The words as they were said, to the end of the last one; empty if they were not."""
-    found = re.search(rf"\b{re.escape(words)}\w*", says, re.I)
+    found = re.search(rf"\b{re.escape(words)}\w*", says, re.IGNORECASE)
     return found[0] if found else ""
 
 
 def alone(rng: Random, fillers: Fillers, count: int, *, among: Sequence[str] = ()) -> list[str]:
     """`count` tasks that share no word with each other, nor with those of `among`."""
-    found, taken = [], {word for text in among for word in text.lower().split()}
+    found: list[str] = []
+    taken = {word for text in among for word in text.lower().split()}
     while len(found) < count:
         task = a_task(rng, fillers)
         words = set(task.lower().split()) - {"the", "my", "a", "for", "to", "from"}

@@ -14,7 +14,9 @@ NAMES = (
     ("2021", "2022", "2023", "2024"),
     ("north", "south", "east", "west"),
 )
-TOPICS = "sales, rain, temperature, visitors, runs, sleep, steps, spending, grades, votes".split(", ")
+TOPICS = "sales, rain, temperature, visitors, runs, sleep, steps, spending, grades, votes".split(
+    ", "
+)
 
 
 def function(rng: Random) -> str:

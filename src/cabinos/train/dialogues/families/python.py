@@ -36,16 +36,27 @@ def _word(rng: Random, fillers: Fillers) -> str:
 
 def ordered(rng: Random, _fillers: Fillers) -> Task:
     found = _some(rng)
-    return Task({"l": _listed(list(found))}, f"sorted({found})", ("{v}", "Sorted: {v}", "Here they are: {v}"))
+    return Task(
+        {"l": _listed(list(found))},
+        f"sorted({found})",
+        ("{v}", "Sorted: {v}", "Here they are: {v}"),
+    )
 
 
 def descending(rng: Random, _fillers: Fillers) -> Task:
     found = _some(rng)
-    return Task({"l": _listed(list(found))}, f"sorted({found}, reverse=True)", ("{v}", "From the largest: {v}"))
+    return Task(
+        {"l": _listed(list(found))},
+        f"sorted({found}, reverse=True)",
+        ("{v}", "From the largest: {v}"),
+    )
 
 
 def alphabet(rng: Random, fillers: Fillers) -> Task:
-    found = [word.lower() for word in fillers.some(rng, rng.choice(("food", "animal", "name")), rng.randint(3, 5))]
+    found = [
+        word.lower()
+        for word in fillers.some(rng, rng.choice(("food", "animal", "name")), rng.randint(3, 5))
+    ]
     return Task({"l": _listed(list(found))}, f"sorted({found!r})", ("{v}", "In order: {v}"))
 
 
@@ -53,7 +64,11 @@ def letters(rng: Random, fillers: Fillers) -> Task:
     word = _word(rng, fillers)
     letter = rng.choice(word.replace(" ", "") if rng.random() < 0.85 else "aeiourst")
     code = f"{word!r}.count({letter!r})"
-    return Task({"w": word, "c": letter}, code, ("{v}", "There are {v}.", "{w} has {v} of them.", 'The letter {c} is in "{w}" {v} times.'))
+    return Task(
+        {"w": word, "c": letter},
+        code,
+        ("{v}", "There are {v}.", "{w} has {v} of them.", 'The letter {c} is in "{w}" {v} times.'),
+    )
 
 
 def backwards(rng: Random, fillers: Fillers) -> Task:
@@ -68,12 +83,18 @@ def length(rng: Random, fillers: Fillers) -> Task:
 
 def words(rng: Random, fillers: Fillers) -> Task:
     text = " ".join(_word(rng, fillers) for _ in range(rng.randint(3, 8)))
-    return Task({"w": text}, f"len({text!r}.split())", ("{v}", "{v} words.", "There are {v} words."))
+    return Task(
+        {"w": text}, f"len({text!r}.split())", ("{v}", "{v} words.", "There are {v} words.")
+    )
 
 
 def vowels(rng: Random, fillers: Fillers) -> Task:
     word = _word(rng, fillers)
-    return Task({"w": word}, f"sum(c in '{VOWELS}' for c in {word!r})", ("{v}", "{v} vowels.", "{w} has {v} vowels."))
+    return Task(
+        {"w": word},
+        f"sum(c in '{VOWELS}' for c in {word!r})",
+        ("{v}", "{v} vowels.", "{w} has {v} vowels."),
+    )
 
 
 def capitals(rng: Random, fillers: Fillers) -> Task:
@@ -82,7 +103,18 @@ def capitals(rng: Random, fillers: Fillers) -> Task:
 
 
 def palindrome(rng: Random, fillers: Fillers) -> Task:
-    word = rng.choice(("level", "radar", "kayak", "noon", "civic", "madam", _word(rng, fillers), _word(rng, fillers)))
+    word = rng.choice(
+        (
+            "level",
+            "radar",
+            "kayak",
+            "noon",
+            "civic",
+            "madam",
+            _word(rng, fillers),
+            _word(rng, fillers),
+        )
+    )
     code = f"{word!r} == {word!r}[::-1]"
     return Task({"w": word}, code, ("Yes.|No.", "Yes, it is.|No, it isn't."))
 
@@ -148,12 +180,18 @@ def digits(rng: Random, _fillers: Fillers) -> Task:
 
 def evens(rng: Random, _fillers: Fillers) -> Task:
     found = _some(rng, 4, 7)
-    return Task({"l": _listed(list(found))}, f"[n for n in {found} if n % 2 == 0]", ("{v}", "The even ones: {v}"))
+    return Task(
+        {"l": _listed(list(found))},
+        f"[n for n in {found} if n % 2 == 0]",
+        ("{v}", "The even ones: {v}"),
+    )
 
 
 def unique(rng: Random, _fillers: Fillers) -> Task:
     found = [rng.randint(1, 9) for _ in range(rng.randint(5, 9))]
-    return Task({"l": _listed(list(found))}, f"sorted(set({found}))", ("{v}", "Without repeats: {v}"))
+    return Task(
+        {"l": _listed(list(found))}, f"sorted(set({found}))", ("{v}", "Without repeats: {v}")
+    )
 
 
 def joined(rng: Random, _fillers: Fillers) -> Task:
@@ -163,7 +201,17 @@ def joined(rng: Random, _fillers: Fillers) -> Task:
 
 def program(rng: Random, fillers: Fillers) -> Task:
     a, b = integer(rng, 100), integer(rng, 100)
-    code = rng.choice((f"print({a} + {b})", f"{a} ** 2 + {b}", f"[{a}, {b}] * 2", f"max({a}, {b})", f"sum([{a}, {b}, {a}])", f"len({_word(rng, fillers)!r})", f"list(range({rng.randint(3, 9)}))"))
+    code = rng.choice(
+        (
+            f"print({a} + {b})",
+            f"{a} ** 2 + {b}",
+            f"[{a}, {b}] * 2",
+            f"max({a}, {b})",
+            f"sum([{a}, {b}, {a}])",
+            f"len({_word(rng, fillers)!r})",
+            f"list(range({rng.randint(3, 9)}))",
+        )
+    )
     return Task({"p": code}, code, ("{v}", "It gives {v}", "Output: {v}"))
 
 
@@ -260,11 +308,39 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
     ),
     "words": (
         words,
-        ['how many words are in "{w}"?', "count the words: {w}", 'word count of "{w}"', "number of words in: {w}"],
+        [
+            'how many words are in "{w}"?',
+            "count the words: {w}",
+            'word count of "{w}"',
+            "number of words in: {w}",
+        ],
     ),
-    "vowels": (vowels, ["how many vowels [are in|does] {w}( have)?", "count the vowels in {w}", "number of vowels in {w}"]),
-    "capitals": (capitals, ["[write|put] {w} in [capitals|uppercase|capital letters]", "{w} in [all caps|uppercase]", "uppercase {w}", "capitalize all of {w}"]),
-    "palindrome": (palindrome, ["is {w} a palindrome?", "does {w} read the same backwards?", "check if {w} is a palindrome", "{w}: palindrome or not?"]),
+    "vowels": (
+        vowels,
+        [
+            "how many vowels [are in|does] {w}( have)?",
+            "count the vowels in {w}",
+            "number of vowels in {w}",
+        ],
+    ),
+    "capitals": (
+        capitals,
+        [
+            "[write|put] {w} in [capitals|uppercase|capital letters]",
+            "{w} in [all caps|uppercase]",
+            "uppercase {w}",
+            "capitalize all of {w}",
+        ],
+    ),
+    "palindrome": (
+        palindrome,
+        [
+            "is {w} a palindrome?",
+            "does {w} read the same backwards?",
+            "check if {w} is a palindrome",
+            "{w}: palindrome or not?",
+        ],
+    ),
     "primes": (
         primes,
         [
@@ -277,23 +353,116 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
     ),
     "is-prime": (
         is_prime,
-        ["is {n} (a )prime( number)?", "check [if|whether] {n} is prime", "{n} prime?", "prime or not: {n}", "[can|could] you tell me if {n} is a prime?"],
+        [
+            "is {n} (a )prime( number)?",
+            "check [if|whether] {n} is prime",
+            "{n} prime?",
+            "prime or not: {n}",
+            "[can|could] you tell me if {n} is a prime?",
+        ],
     ),
     "fibonacci": (
         fibonacci,
-        ["(give me )the first {n} fibonacci numbers", "fibonacci up to {n} [terms|numbers]", "[show|list|write|print] {n} fibonacci numbers", "[use|in] python( to) make the first {n} fibonacci numbers", "the fibonacci sequence, {n} numbers"],
+        [
+            "(give me )the first {n} fibonacci numbers",
+            "fibonacci up to {n} [terms|numbers]",
+            "[show|list|write|print] {n} fibonacci numbers",
+            "[use|in] python( to) make the first {n} fibonacci numbers",
+            "the fibonacci sequence, {n} numbers",
+        ],
     ),
-    "divisors": (divisors, ["[what are|list|find] the [divisors|factors] of {n}", "what numbers [divide|go into] {n}?", "[divisors|factors] of {n}", "what can {n} be divided by?"]),
-    "series": (series, ["(what is )the sum of [all|the] numbers from 1 to {n}", "add (up )[all the|every] numbers from 1 to {n}", "sum 1 to {n}", "1 + 2 + 3 + ... + {n}"]),
-    "squares": (squares, ["the first {n} square numbers", "list the squares from 1 to {n}", "[give me|print] the squares up to {n} squared"]),
-    "table": (table, ["[show|give me|print] the {n} times table", "{n} times table", "multiplication table of {n}", "multiples of {n}"]),
-    "binary": (binary, ["[what is|what's] {n} in binary", "convert {n} to binary", "{n} in binary", "binary of {n}", "[write|show] {n} as a binary number"]),
-    "hex": (hexadecimal, ["[what is|what's] {n} in hex?", "convert {n} to hex(adecimal)", "{n} in hexadecimal", "hex of {n}"]),
-    "from-binary": (from_binary, ["what number is {n} in binary?", "convert binary {n} to decimal", "binary {n} [as a|in] decimal"]),
-    "digits": (digits, ["(what is )the sum of the digits of {n}", "add up the digits of {n}", "digit sum of {n}"]),
-    "evens": (evens, ["[which|what] of these are even: {l}", "[find|show|keep] the even numbers in {l}", "filter the even numbers: {l}"]),
-    "unique": (unique, ["remove (the )[duplicates|repeats] from {l}", "unique numbers in {l}", "which different numbers are in {l}?", "dedupe {l}"]),
-    "sum": (joined, ["[use|with] python( to) [sum|add up] {l}", "write (a bit of )python to add {l}", "python: sum of {l}", "run code to add up {l}"]),
+    "divisors": (
+        divisors,
+        [
+            "[what are|list|find] the [divisors|factors] of {n}",
+            "what numbers [divide|go into] {n}?",
+            "[divisors|factors] of {n}",
+            "what can {n} be divided by?",
+        ],
+    ),
+    "series": (
+        series,
+        [
+            "(what is )the sum of [all|the] numbers from 1 to {n}",
+            "add (up )[all the|every] numbers from 1 to {n}",
+            "sum 1 to {n}",
+            "1 + 2 + 3 + ... + {n}",
+        ],
+    ),
+    "squares": (
+        squares,
+        [
+            "the first {n} square numbers",
+            "list the squares from 1 to {n}",
+            "[give me|print] the squares up to {n} squared",
+        ],
+    ),
+    "table": (
+        table,
+        [
+            "[show|give me|print] the {n} times table",
+            "{n} times table",
+            "multiplication table of {n}",
+            "multiples of {n}",
+        ],
+    ),
+    "binary": (
+        binary,
+        [
+            "[what is|what's] {n} in binary",
+            "convert {n} to binary",
+            "{n} in binary",
+            "binary of {n}",
+            "[write|show] {n} as a binary number",
+        ],
+    ),
+    "hex": (
+        hexadecimal,
+        [
+            "[what is|what's] {n} in hex?",
+            "convert {n} to hex(adecimal)",
+            "{n} in hexadecimal",
+            "hex of {n}",
+        ],
+    ),
+    "from-binary": (
+        from_binary,
+        [
+            "what number is {n} in binary?",
+            "convert binary {n} to decimal",
+            "binary {n} [as a|in] decimal",
+        ],
+    ),
+    "digits": (
+        digits,
+        ["(what is )the sum of the digits of {n}", "add up the digits of {n}", "digit sum of {n}"],
+    ),
+    "evens": (
+        evens,
+        [
+            "[which|what] of these are even: {l}",
+            "[find|show|keep] the even numbers in {l}",
+            "filter the even numbers: {l}",
+        ],
+    ),
+    "unique": (
+        unique,
+        [
+            "remove (the )[duplicates|repeats] from {l}",
+            "unique numbers in {l}",
+            "which different numbers are in {l}?",
+            "dedupe {l}",
+        ],
+    ),
+    "sum": (
+        joined,
+        [
+            "[use|with] python( to) [sum|add up] {l}",
+            "write (a bit of )python to add {l}",
+            "python: sum of {l}",
+            "run code to add up {l}",
+        ],
+    ),
     "program": (
         program,
         [

@@ -220,7 +220,9 @@ def followed(rng: Random, fillers: Fillers, pattern: str) -> Script:
     u, t = first[1], second[1]
     opening = rng.choice(("{x} {u} in {t}", "convert {x} {u} to {t}", "how many {t} is {x} {u}?"))
     call = Call("units_convert", {"value": value, "from_unit": u, "to_unit": t})
-    begin = Turn(say(rng, opening, x=said, u=u, t=t), partial(told, rng.random(), value, u, t), (call,))
+    begin = Turn(
+        say(rng, opening, x=said, u=u, t=t), partial(told, rng.random(), value, u, t), (call,)
+    )
     if "{x}" in pattern:
         value = str(integer(rng, most))
         then = Call("units_convert", {"value": value, "from_unit": u, "to_unit": t})
