@@ -14,7 +14,7 @@ from cabinos.lab.evaluate.clinc import BETWEEN, INTENTS, SMALL_TALK, Clinc, judg
 from cabinos.lab.evaluate.converse import Made, Reply, Scene, Talk, backstage, devices
 from cabinos.lab.evaluate.results import summary
 from cabinos.lab.evaluate.suite import Brain, Suite, Verdict
-from cabinos.lab.evaluate.xquad import XQuAD, without_source
+from cabinos.lab.evaluate.xquad import XQuAD, bare
 from tests.lab.speakers import Speaker, asked, dumb, result
 
 
@@ -276,9 +276,19 @@ def test_xquad() -> None:
     assert scores(XQuAD([row]), Speaker(dumb)) == {"F1": 0.0, "exact": 0.0}
 
 
-def test_where_it_was_found_is_left_out() -> None:
-    assert without_source('"In Warsaw." [documents/a-b.txt:12]') == '"In Warsaw."'
-    assert without_source("In 1/2 of cases") == "In 1/2 of cases"
+@pytest.mark.parametrize(
+    ("said", "compared"),
+    [
+        ('In Warsaw. parks.txt, line 2: "It is in Warsaw."', "In Warsaw"),
+        ('In Warsaw: "It is in Warsaw." (parks.txt, line 2)', "In Warsaw"),
+        ('parks.txt, line 2: "It is in Warsaw."', "It is in Warsaw."),
+        ("In Warsaw (documents/parks.txt:2).", "In Warsaw"),
+        ('She said "in Warsaw".', 'She said "in Warsaw".'),
+        ("In 1/2 of cases", "In 1/2 of cases"),
+    ],
+)
+def test_where_it_was_found_is_left_out(said: str, compared: str) -> None:
+    assert bare(said) == compared
 
 
 def test_the_calculator_reads_a_request() -> None:

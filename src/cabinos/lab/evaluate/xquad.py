@@ -1,7 +1,8 @@
 """Suite `xquad`: questions about a paragraph, which lies in a file; answers by token F1.
 
-The English part of XQuAD (Artetxe et al. 2020), scored as SQuAD scores. Where an answer says where
-it was found, as (folder/file.txt:12), that is left out before it is compared.
+The English part of XQuAD (Artetxe et al. 2020), scored as SQuAD scores. The file has a line for
+each sentence. An answer may say where it was found, and quote: of `In Warsaw. parks.txt, line 2:
+"…"` the first part is compared, and of a place with nothing but a quotation, that.
 """
 
 import re
@@ -13,9 +14,11 @@ from cabinos.lab.evaluate.scoring import exact_match, token_f1
 from cabinos.lab.evaluate.suite import Brain, Case, Kind, Need, Verdict
 from cabinos.train.dialogues.script import World
 
-__all__ = ["XQuAD", "without_source"]
+__all__ = ["XQuAD", "bare"]
 
-SOURCE = re.compile(r"[\[(]?\b[\w-]+/[\w./-]+\.txt(?:[:,]? ?(?:line )?\d+)?[\])]?")
+PLACE = re.compile(r"[\[(]?[\w./-]+\.txt(?:(?:,? line |:)\d+)?[\])]?:?")
+QUOTE = re.compile(r'"([^"]*)"')
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\d\"“])")
 
 
 class XQuAD:
@@ -42,9 +45,10 @@ class XQuAD:
         for case in cases:
             row = case.data
             name = re.sub(r"\W+", "-", row["title"]).strip("-").lower()
-            scene = Scene(World(files={f"documents/{name}.txt": row["context"]}))
+            text = "\n".join(SENTENCE_END.split(row["context"]))
+            scene = Scene(World(files={f"documents/{name}.txt": text}))
             talk = await converse(brain.model, [row["question"]], scene, seed=brain.seed)
-            answer = without_source(talk.answer)
+            answer = bare(talk.answer)
             scores = {
                 "F1": token_f1(answer, row["answers"]),
                 "exact": float(exact_match(answer, row["answers"])),
@@ -54,6 +58,10 @@ class XQuAD:
         return verdicts
 
 
-def without_source(answer: str) -> str:
-    """An answer without the place it was found at."""
-    return SOURCE.sub("", answer).strip()
+def bare(answer: str) -> str:
+    """An answer without the place it was found at, and without the quotation, if it is more."""
+    text, places = PLACE.subn("", answer)
+    if not places:
+        return answer
+    own, quotes = QUOTE.sub("", text).strip(" .:,;\n"), QUOTE.findall(text)
+    return own or (quotes[0] if quotes else text.strip())

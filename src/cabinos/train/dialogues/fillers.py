@@ -107,8 +107,8 @@ class Fillers:
             for row in _rows(folder / "sources" / "names.jsonl"):
                 names |= dict.fromkeys(name.title() for name in row["text"].split()[:1500])
         self._lists["name"] = _part(list(names), held_out, least)
-        for intent, own in REQUESTS.items():
-            requests = dict.fromkeys(own) | dict.fromkeys(_requests(folder, intent))
+        for intent, ours in REQUESTS.items():
+            requests = dict.fromkeys(ours) | dict.fromkeys(_requests(folder, intent))
             self._lists[intent] = _part(list(requests), held_out)
 
     def one(self, rng: Random, kind: str) -> str:
