@@ -25,7 +25,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 
-from cabinos.train import model as llama
 from cabinos.train.batches import Part
 from cabinos.train.config import ModelConfig, TuneConfig
 from cabinos.train.hardware import choose_machine
@@ -98,7 +97,7 @@ def main() -> None:
         part = stream.batch(turn).parts()[0]
         lines, mask = packed(source, size // LINE, turn)
         for name, rates in found.items():
-            llama.F.scaled_dot_product_attention = fenced(mask) if name == "fenced" else attention
+            F.scaled_dot_product_attention = fenced(mask) if name == "fenced" else attention
             chosen = lines if name in ("packed", "fenced") else part
             begin = time.process_time()
             learn(model, chosen, everywhere=name == "everywhere")
