@@ -78,6 +78,9 @@ def data_command() -> None:
 )
 @click.option("--mirror", metavar="URL", help="Fetch from this server instead of GitHub.")
 @click.option("--sources-only", is_flag=True, help="Do not clean, tokenize and pack them.")
+@click.option(
+    "--eval", "measured", is_flag=True, help="The sets that `cabin eval` measures on, instead."
+)
 @workshop
 def get_command(
     names: tuple[str, ...],
@@ -85,21 +88,24 @@ def get_command(
     origin: Path | None,
     mirror: str | None,
     sources_only: bool,
+    measured: bool,
 ) -> None:
     """Fetch the pinned sources (NAMES, default all), clean, tokenize and pack them.
 
     Every source is verified against the hash in the manifest. What is there already is kept, and
     an interrupted download goes on where it was.
     """
+    from cabinos.train import sources
     from cabinos.train.prepare import get_sources, prepare
     from cabinos.train.upstream import GitHub
 
     hub = GitHub.at(mirror) if mirror else GitHub()
+    known = sources.measured() if measured else sources.manifest()
     with _bar() as progress:
-        fetched = get_sources(folder, names, origin=origin, hub=hub, progress=progress)
+        fetched = get_sources(folder, names, origin=origin, hub=hub, progress=progress, known=known)
     for source in fetched:
         click.echo(f"{source.name}: {source.rows:,} rows, {source.bytes / 1e6:,.1f} MB, verified")
-    if sources_only or names:
+    if sources_only or names or measured:
         return
     shards = prepare(folder, lambda text: click.echo(text, err=True))
     tokens = sum(shard.tokens for shard in shards if shard.split == "train")
@@ -156,9 +162,7 @@ def dialogues_command(
 
     data = folder if (folder / "sources").is_dir() else None
     with _rows_bar(rows) as progress:
-        generate(
-            seed, rows, out, held_out=held_out, data=data, workers=workers, progress=progress
-        )
+        generate(seed, rows, out, held_out=held_out, data=data, workers=workers, progress=progress)
     facts = report(out, tokenizer)
     if as_json:
         click.echo(json.dumps(facts, indent=2))

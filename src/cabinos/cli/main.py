@@ -151,6 +151,10 @@ SECTIONS = {
             "cabinos.cli.train:train_command",
             "Make a model: pre-train it, export it.",
         ),
+        "eval": (
+            "cabinos.cli.eval:eval_command",
+            "Measure what MODEL can do: tools, requests, grammar, facts, texts.",
+        ),
     },
 }
 COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, (place, _) in verbs.items()}

@@ -32,14 +32,20 @@ LISTS: dict[str, tuple[tuple[str, ...], str]] = {
             "foods/condiments",
             "foods/herbs_n_spices",
         ),
-        "pizza, pasta, sushi, tacos, salad, soup, curry, ramen, burgers, milk, eggs, bread, butter, "
-        "cheese, apples, bananas, rice, chicken, coffee, tea, sugar, flour, onions, tomatoes, "
-        "potatoes, yogurt, cereal, orange juice, olive oil, salt, pepper, toothpaste, toilet paper",
+        (
+            "pizza, pasta, sushi, tacos, salad, soup, curry, ramen, burgers, milk, eggs, bread, "
+            "butter, cheese, apples, bananas, rice, chicken, coffee, tea, sugar, flour, onions, "
+            "tomatoes, potatoes, yogurt, cereal, orange juice, olive oil, salt, pepper, "
+            "toothpaste, toilet paper"
+        ),
     ),
     "animal": (("animals/common",), "cat, dog, horse, rabbit, tiger, owl, penguin, elephant, frog"),
     "city": (
         ("geography/us_cities:city", "geography/english_towns_cities:cities"),
-        "Paris, Berlin, Chicago, Boston, Rome, Madrid, Lisbon, Oslo, Denver, Seattle, Leeds, Prague",
+        (
+            "Paris, Berlin, Chicago, Boston, Rome, Madrid, Lisbon, Oslo, Denver, Seattle, Leeds, "
+            "Prague"
+        ),
     ),
     "country": (
         ("geography/countries",),
@@ -58,13 +64,17 @@ LISTS: dict[str, tuple[tuple[str, ...], str]] = {
     "flower": (("plants/flowers",), "rose, tulip, lily, daisy, iris, orchid, poppy, violet"),
     "noun": (
         ("words/nouns",),
-        "bottle, window, river, garden, bridge, castle, engine, letter, market, mirror, pocket, "
-        "banana, elephant, necessary, rhythm, mississippi, strawberry, keyboard, hello, science",
+        (
+            "bottle, window, river, garden, bridge, castle, engine, letter, market, mirror, "
+            "pocket, banana, elephant, necessary, rhythm, mississippi, strawberry, keyboard, "
+            "hello, science"
+        ),
     ),
 }
 NAMES = (
-    "Emma, Noah, Olivia, Liam, Ava, Maya, Lucas, Sara, Ben, Anna, Tom, Julia, Sam, Nina, Leo, Kate, "
-    "Omar, Priya, Wei, Carlos, Ingrid, Tariq, Yuki, Elena, Marco, Fatima, Jonas, Chloe, David, Ruth"
+    "Emma, Noah, Olivia, Liam, Ava, Maya, Lucas, Sara, Ben, Anna, Tom, Julia, Sam, Nina, Leo, "
+    "Kate, Omar, Priya, Wei, Carlos, Ingrid, Tariq, Yuki, Elena, Marco, Fatima, Jonas, Chloe, "
+    "David, Ruth"
 )
 
 # Of each intent of SNIPS, which people wrote: three of our own.
@@ -79,6 +89,9 @@ REQUESTS = {
 }
 
 
+SAMPLE = 5  # words of a kind that one conversation takes at most
+
+
 class Fillers:
     """Lists of words by kind, of which `one` is drawn.
 
@@ -91,24 +104,25 @@ class Fillers:
         self._held_out = held_out
         self._own: dict[str, Sequence[str]] = {}
         self._lists: dict[str, Sequence[str]] = {}
+        least = 2 if folder else SAMPLE
         for kind, (files, own) in LISTS.items():
             found = dict.fromkeys(own.split(", "))
             for file in files:
                 name, _, key = file.partition(":")
                 if f"data/{name}.json" in corpora:
                     found |= dict.fromkeys(_words(json.loads(corpora[f"data/{name}.json"]), key))
-            self._lists[kind] = _part(list(found), held_out)
+            self._lists[kind] = _part(list(found), held_out, least)
         names = dict.fromkeys(NAMES.split(", "))
         if folder:
             for row in _rows(folder / "sources" / "names.jsonl"):
                 names |= dict.fromkeys(name.title() for name in row["text"].split()[:1500])
-        self._lists["name"] = _part(list(names), held_out)
-        for intent, own in REQUESTS.items():
-            requests = dict.fromkeys(own) | dict.fromkeys(_requests(folder, intent))
+        self._lists["name"] = _part(list(names), held_out, least)
+        for intent, ours in REQUESTS.items():
+            requests = dict.fromkeys(ours) | dict.fromkeys(_requests(folder, intent))
             self._lists[intent] = _part(list(requests), held_out)
 
     def one(self, rng: Random, kind: str) -> str:
-        """Something of a kind: name, surname, food, city, country, thing, animal, noun, …"""
+        """Something of a kind: name, surname, food, city, country, thing, animal, noun or other."""
         return rng.choice(self._lists[kind])
 
     def some(self, rng: Random, kind: str, count: int) -> list[str]:
@@ -133,10 +147,10 @@ def _requests(folder: Path | None, intent: str) -> Iterator[str]:
                     yield text
 
 
-def _part(words: Sequence[str], held_out: bool) -> Sequence[str]:
-    """The held-out tenth of a list, at least two of it, or the rest."""
+def _part(words: Sequence[str], held_out: bool, least: int = 2) -> Sequence[str]:
+    """The held-out tenth of a list, at least so many of it, or the rest."""
     order = sorted(words, key=lambda word: hashlib.sha256(word.lower().encode()).digest())
-    count = max(2, len(order) // HELD_OUT)
+    count = max(least, len(order) // HELD_OUT)
     return order[:count] if held_out else order[count:]
 
 

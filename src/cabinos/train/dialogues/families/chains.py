@@ -11,7 +11,6 @@ from cabinos.train.dialogues.families.facts import (
     a_time,
     alone,
     code,
-    values,
     yours,
 )
 from cabinos.train.dialogues.families.reminders import REMINDED, RINGS, length, told
@@ -19,83 +18,74 @@ from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, World, templates
 
-LINE = re.compile(r"^(\d+) \(([^)]*)\): (.*)$", re.M)
+LINE = re.compile(r"^(\d+) \(([^)]*)\): (.*)$", re.MULTILINE)
 
-TIMES = [  # a number in a document, and then a sum with it
-    "how much is the {k} in {d} times {n}?", "what is the {k} in {d} times {n}?", "take the {k} from {d} times {n}",
-    "look up the {k} in {d}, what is it times {n}?", "the {k} in {d}, times {n}", "find the {k} in {d} and multiply it: times {n}",
+TIMES = [
+    "how much is the {k} in {d} times {n}?", "what is the {k} in {d} times {n}?",
+    "take the {k} from {d} times {n}", "look up the {k} in {d}, what is it times {n}?",
+    "the {k} in {d}, times {n}", "find the {k} in {d} and multiply it: times {n}",
     "[calculate|compute] the {k} in {d} times {n}", "what would the {k} in {d} come to, times {n}?",
-    "how much is {n} times the {k} in {d}?", "what's {n} times the {k} in {d}", "i need {n} times the {k} in {d}",
+    "how much is {n} times the {k} in {d}?", "what's {n} times the {k} in {d}",
+    "i need {n} times the {k} in {d}",
 ]  # fmt: skip
 SHARE = [
-    "what's {p}% of the {k} in {d}?", "{p}% of the {k} in {d}", "how much is {p}% of the {k} in {d}?",
-    "look up the {k} in {d} and take {p}% of it", "calculate {p}% of the {k} from {d}", "find {p}% of the {k} in {d}",
+    "what's {p}% of the {k} in {d}?", "{p}% of the {k} in {d}",
+    "how much is {p}% of the {k} in {d}?", "look up the {k} in {d} and take {p}% of it",
+    "calculate {p}% of the {k} from {d}", "find {p}% of the {k} in {d}",
 ]  # fmt: skip
 CONVERT = [
     "what's my {k} in {t}?", "how much is my {k} in {t}?", "my {k} in {t}", "convert my {k} to {t}",
-    "what is my {k} in {t}", "tell me my {k} in {t}", "how many {t} is my {k}?", "[can|could] you give me my {k} in {t}?",
-    "i need my {k} in {t}", "show my {k} in {t}",
+    "what is my {k} in {t}", "tell me my {k} in {t}", "how many {t} is my {k}?",
+    "[can|could] you give me my {k} in {t}?", "i need my {k} in {t}", "show my {k} in {t}",
 ]  # fmt: skip
 DUE = [
-    "how [long|many days] until {k}?", "how many days are left until {k}?", "when is {k} and how many days is that?",
-    "days until {k}?", "how long is it until {k}?", "how far away is {k}?", "count the days until {k}",
+    "how [long|many days] until {k}?", "how many days are left until {k}?",
+    "when is {k} and how many days is that?", "days until {k}?", "how long is it until {k}?",
+    "how far away is {k}?", "count the days until {k}",
 ]  # fmt: skip
 NOTED = [
-    "{s}? [remember|note] the [answer|result]", "[work out|calculate] {s} and remember [it|the result]",
-    "what's {s}? make a note of it", "calculate {s}, then note it down", "{s}, and save the result",
+    "{s}? [remember|note] the [answer|result]",
+    "[work out|calculate] {s} and remember [it|the result]", "what's {s}? make a note of it",
+    "calculate {s}, then note it down", "{s}, and save the result",
 ]  # fmt: skip
 PERCENT = [
-    "no, i meant {q}%", "sorry, {q}%", "[make|make that|make it] {q}%", "i meant {q}%", "{q}% [instead|rather|i mean]",
-    "oops, {q}%", "[and|what about|how about] {q}%?", "actually {q}%", "wait, {q}%", "no {q}%", "not {p}, {q}%",
+    "no, i meant {q}%", "sorry, {q}%", "[make|make that|make it] {q}%", "i meant {q}%",
+    "{q}% [instead|rather|i mean]", "oops, {q}%", "[and|what about|how about] {q}%?",
+    "actually {q}%", "wait, {q}%", "no {q}%", "not {p}, {q}%",
 ]  # fmt: skip
 AGAIN = [
-    "make that {w}", "no, {w}", "sorry, {w}", "i meant {w}", "{w} [instead|rather]", "actually, {w}", "change it to {w}",
-    "oops, i meant {w}", "[wait|hm], {w}", "better {w}", "no, make it {w}", "can you make it {w}?", "move it to {w}",
+    "make that {w}", "no, {w}", "sorry, {w}", "i meant {w}", "{w} [instead|rather]",
+    "actually, {w}", "change it to {w}", "oops, i meant {w}", "[wait|hm], {w}", "better {w}",
+    "no, make it {w}", "can you make it {w}?", "move it to {w}",
 ]  # fmt: skip
 OTHER = [
-    "no, i meant {x}", "sorry, {x}", "i meant {x}", "{x}, not {y}", "actually {x}", "make that {x}", "oops, {x}",
-    "no, {x}", "{x} [instead|rather]", "[and|also|plus] {x}", "and {x} too", "{x} as well", "wrong, {x}",
+    "no, i meant {x}", "sorry, {x}", "i meant {x}", "{x}, not {y}", "actually {x}", "make that {x}",
+    "oops, {x}", "no, {x}", "{x} [instead|rather]", "[and|also|plus] {x}", "and {x} too",
+    "{x} as well", "wrong, {x}",
 ]  # fmt: skip
 UPDATE = [
-    "no, {f}", "sorry, {f}", "i meant {f}", "wrong, {f}", "[oops|correction]: {f}", "{f}, not what i said", "actually {f}",
-    "no wait, {f}", "that was wrong, {f}", "correct that: {f}", "i made a mistake, {f}", "hm no, {f}",
+    "no, {f}", "sorry, {f}", "i meant {f}", "wrong, {f}", "[oops|correction]: {f}",
+    "{f}, not what i said", "actually {f}", "no wait, {f}", "that was wrong, {f}",
+    "correct that: {f}", "i made a mistake, {f}", "hm no, {f}",
 ]  # fmt: skip
 AND = [
-    "add {x} and {y} as two things to my {l} list", "put {x} on my {l} list, and then {y}", "add {x}, then add {y} to my {l} list",
-    "{x} on the {l} list. also {y}", "add {x} to the {l} list and {y} too",
+    "add {x} and {y} as two things to my {l} list", "put {x} on my {l} list, and then {y}",
+    "add {x}, then add {y} to my {l} list", "{x} on the {l} list. also {y}",
+    "add {x} to the {l} list and {y} too",
 ]  # fmt: skip
 BOTH = [
-    "remember that {f} and remind me to {x} {w}", "note that {f}, and remind me {w} to {x}", "{f}, remember that. also remind me to {x} {w}",
+    "remember that {f} and remind me to {x} {w}", "note that {f}, and remind me {w} to {x}",
+    "{f}, remember that. also remind me to {x} {w}",
 ]  # fmt: skip
 AMOUNTS = (
-    "rent",
-    "deposit",
-    "total",
-    "price",
-    "fee",
-    "salary",
-    "budget",
-    "monthly rate",
-    "insurance",
-    "premium",
-    "phone bill",
-    "ticket price",
-    "cost",
-    "daily rate",
-    "weekly wage",
-)
+    "rent", "deposit", "total", "price", "fee", "salary", "budget", "monthly rate", "insurance",
+    "premium", "phone bill", "ticket price", "cost", "daily rate", "weekly wage",
+)  # fmt: skip
 FILES = (
-    "lease.txt",
-    "bill.txt",
-    "contract.md",
-    "invoice.txt",
-    "offer.txt",
-    "budget.csv",
-    "letter.txt",
-    "summary.md",
-    "quote.txt",
-    "notes.txt",
-)
+    "lease.txt", "bill.txt", "contract.md", "invoice.txt", "offer.txt", "budget.csv", "letter.txt",
+    "summary.md", "quote.txt", "notes.txt",
+)  # fmt: skip
+EVENTS = ("exam", "wedding", "holiday", "move", "interview", "concert", "operation")
 MEASURES = (
     ("height", "cm", "inches"),
     ("weight", "kg", "pounds"),
@@ -156,7 +146,7 @@ def computed(rng: Random, fillers: Fillers, pattern: str) -> Script:
     return Script((Turn(says, reply, calls),), world)
 
 
-def recalled(rng: Random, fillers: Fillers, pattern: str) -> Script:
+def recalled(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """Recalled, and converted."""
     kind, unit, other = rng.choice(MEASURES)
     x = str(rng.randrange(2, 220))
@@ -181,7 +171,7 @@ def due(rng: Random, fillers: Fillers, pattern: str) -> Script:
         (
             (f"{name}'s birthday", "{k} is {d}"),
             (
-                f"my {rng.choice(('exam', 'wedding', 'holiday', 'move', 'interview', 'concert', 'operation'))}",
+                f"my {rng.choice(EVENTS)}",
                 "{k} is on {d}",
             ),
         )
@@ -276,7 +266,7 @@ def other(rng: Random, fillers: Fillers, pattern: str) -> Script:
     return Script((begin, Turn(say(rng, pattern, x=x, y=y), answer, calls)))
 
 
-def update(rng: Random, fillers: Fillers, pattern: str) -> Script:
+def update(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """What was just remembered was wrong."""
     key = rng.choice(
         (
@@ -348,8 +338,9 @@ def both(rng: Random, fillers: Fillers, pattern: str) -> Script:
 
 Write = Callable[[Random, Fillers, str], Script]
 KINDS: list[tuple[str, Write, list[str]]] = [
-    ("times", computed, TIMES), ("share", computed, SHARE), ("convert", recalled, CONVERT), ("due", due, DUE),
-    ("noted", kept, NOTED), ("percent", percent, PERCENT), ("again", again, AGAIN), ("other", other, OTHER),
+    ("times", computed, TIMES), ("share", computed, SHARE), ("convert", recalled, CONVERT),
+    ("due", due, DUE), ("noted", kept, NOTED), ("percent", percent, PERCENT),
+    ("again", again, AGAIN), ("other", other, OTHER),
     ("update", update, UPDATE), ("and", both_on, AND), ("both", both, BOTH),
 ]  # fmt: skip
 TEMPLATES = [

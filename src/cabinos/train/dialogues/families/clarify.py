@@ -19,24 +19,25 @@ from cabinos.train.dialogues.script import Call, Results, Script, Turn, template
 
 TIMER = [
     "set a timer", "set timer", "start a timer", "i need a timer", "timer", "timer please",
-    "[can|could] you set a timer( for me)?", "new timer", "please start a timer", "set a timer please",
-    "i want to set a timer", "put a timer on", "create a timer",
+    "[can|could] you set a timer( for me)?", "new timer", "please start a timer",
+    "set a timer please", "i want to set a timer", "put a timer on", "create a timer",
 ]  # fmt: skip
 ALARM = [
     "set an alarm", "i need an alarm", "alarm please", "[can|could] you set an alarm( for me)?",
     "set alarm", "new alarm", "set my alarm", "create an alarm", "i want to set an alarm",
 ]  # fmt: skip
 WHEN = [
-    "remind me to {x}", "set a reminder to {x}", "[can|could] you remind me to {x}?", "please remind me to {x}",
-    "i need a reminder to {x}", "don't let me forget to {x}", "i want to be reminded to {x}", "reminder to {x}",
+    "remind me to {x}", "set a reminder to {x}", "[can|could] you remind me to {x}?",
+    "please remind me to {x}", "i need a reminder to {x}", "don't let me forget to {x}",
+    "i want to be reminded to {x}", "reminder to {x}",
 ]  # fmt: skip
 WHAT = [
-    "remind me {w}", "set a reminder {w}", "i need a reminder {w}", "[can|could] you remind me {w}?",
-    "set a reminder for me {w}", "create a reminder {w}",
+    "remind me {w}", "set a reminder {w}", "i need a reminder {w}",
+    "[can|could] you remind me {w}?", "set a reminder for me {w}", "create a reminder {w}",
 ]  # fmt: skip
 REMIND = [
-    "remind me", "set a reminder", "i need a reminder", "remind me of something", "[can|could] you remind me?",
-    "create a reminder( please)", "new reminder", "remind me please",
+    "remind me", "set a reminder", "i need a reminder", "remind me of something",
+    "[can|could] you remind me?", "create a reminder( please)", "new reminder", "remind me please",
 ]  # fmt: skip
 REMEMBER = [
     "[make|take] a note", "remember something( for me)", "i want you to remember something", "note",
@@ -52,27 +53,24 @@ ADD_NAMED = [
     "add an item to the {l} list", "update my {l} list",
 ]  # fmt: skip
 CONVERT = [
-    "convert {x} {u}", "[can|could] you convert {x} {u}?", "change {x} {u}", "i need to convert {x} {u}",
-    "please convert {x} {u}", "{x} {u}", "how much is {x} {u}?", "what is {x} {u}",
+    "convert {x} {u}", "[can|could] you convert {x} {u}?", "change {x} {u}",
+    "i need to convert {x} {u}", "please convert {x} {u}", "{x} {u}", "how much is {x} {u}?",
+    "what is {x} {u}",
 ]  # fmt: skip
 CALCULATE = [
-    "calculate( something)", "[can|could] you [do|calculate] something for me?", "do [the math|a calculation]",
-    "i need to calculate something", "work something out for me", "help me with [math|a sum|a calculation]",
+    "calculate( something)", "[can|could] you [do|calculate] something for me?",
+    "do [the math|a calculation]", "i need to calculate something", "work something out for me",
+    "help me with [math|a sum|a calculation]",
 ]  # fmt: skip
 PERCENT = ["what's {p} percent", "calculate {p}%", "{p}%", "how much is {p} percent?", "take {p}%"]
 SPELL = [
-    "spell [a word|something]",
-    "how do you spell it",
-    "can you spell something for me?",
+    "spell [a word|something]", "how do you spell it", "can you spell something for me?",
     "spelling please",
-]
+]  # fmt: skip
 PICK = [
-    "pick one",
-    "choose( for me)",
-    "[can|could] you pick something?",
-    "help me choose",
+    "pick one", "choose( for me)", "[can|could] you pick something?", "help me choose",
     "make a choice for me",
-]
+]  # fmt: skip
 
 LENGTHS = ("{d}", "for {d}", "{d} please", "make it {d}", "let's say {d}", "{d}, thanks")
 TIMES = ("{w}", "{w} please", "{w} would be good", "let's say {w}", "{w}, thanks")
@@ -261,7 +259,8 @@ Write = Callable[[Random, Fillers, str], Script]
 KINDS: list[tuple[str, Write, list[str]]] = [
     ("timer", timer, TIMER), ("alarm", alarm, ALARM), ("when", when, WHEN), ("what", what, WHAT),
     ("remind", neither, REMIND), ("remember", remember, REMEMBER), ("add", add, ADD),
-    ("add-named", add, ADD_NAMED), ("convert", convert, CONVERT), ("calculate", calculate, CALCULATE),
+    ("add-named", add, ADD_NAMED), ("convert", convert, CONVERT),
+    ("calculate", calculate, CALCULATE),
     ("percent", percent, PERCENT), ("spell", spell, SPELL), ("pick", pick, PICK),
 ]  # fmt: skip
 TEMPLATES = [

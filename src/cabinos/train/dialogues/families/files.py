@@ -18,60 +18,50 @@ FIND = [
     "where's {f}", "do you see a file {f}?", "which folder has {f}?", "find file {f} please",
 ]  # fmt: skip
 FIND_KIND = [
-    "find all {f} files", "which {f} files [are there|do i have]?", "find my {f} files", "all files like {f}",
-    "list all {f} files", "show me every {f} file", "how many {f} files do i have?", "search for {f} files",
-    "do i have any {f} files?", "are there {f} files?", "find files matching {f}", "where are my {f} files?",
+    "find all {f} files", "which {f} files [are there|do i have]?", "find my {f} files",
+    "all files like {f}", "list all {f} files", "show me every {f} file",
+    "how many {f} files do i have?", "search for {f} files", "do i have any {f} files?",
+    "are there {f} files?", "find files matching {f}", "where are my {f} files?",
 ]  # fmt: skip
 READ = [
-    "read {f}", "open {f}", "show me {f}", "[print|display|cat] {f}", "what's in {f}?", "what does {f} say?",
-    "read me {f}", "[can|could] you read {f}( to me)?", "what is in the file {f}?", "show {f}",
-    "read the file {f}", "please open {f}", "contents of {f}", "let me see {f}", "tell me what {f} says",
-    "what's written in {f}?", "show the contents of {f}", "i want to read {f}", "read out {f}",
+    "read {f}", "open {f}", "show me {f}", "[print|display|cat] {f}", "what's in {f}?",
+    "what does {f} say?", "read me {f}", "[can|could] you read {f}( to me)?",
+    "what is in the file {f}?", "show {f}", "read the file {f}", "please open {f}",
+    "contents of {f}", "let me see {f}", "tell me what {f} says", "what's written in {f}?",
+    "show the contents of {f}", "i want to read {f}", "read out {f}",
 ]  # fmt: skip
 LIST = [
     "list the files in {d}", "what's in the {d} folder?", "what files are in {d}?", "ls {d}",
-    "show me the {d} folder", "list {d}", "list the {d} folder", "which files are in the folder {d}?",
-    "open the {d} folder", "what is in my {d} folder?", "how many files are in {d}?", "show {d}",
-    "what do i have in {d}?", "[can|could] you list the {d} folder?", "contents of the folder {d}",
+    "show me the {d} folder", "list {d}", "list the {d} folder",
+    "which files are in the folder {d}?", "open the {d} folder", "what is in my {d} folder?",
+    "how many files are in {d}?", "show {d}", "what do i have in {d}?",
+    "[can|could] you list the {d} folder?", "contents of the folder {d}",
 ]  # fmt: skip
 ROOT = [
-    "which folders can you see?", "what folders are there?", "list my folders", "what can you read?",
-    "which folders do you have access to?", "show my folders", "what files can you see?", "list folders",
-    "which of my folders can you open?", "what directories do i have?",
+    "which folders can you see?", "what folders are there?", "list my folders",
+    "what can you read?", "which folders do you have access to?", "show my folders",
+    "what files can you see?", "list folders", "which of my folders can you open?",
+    "what directories do i have?",
 ]  # fmt: skip
 SEARCH = [
     "search for {w} in my files", "search my files for {w}", "which file mentions {w}?", "grep {w}",
-    "find the word {w} in my files", "where do my files mention {w}?", "search {w}", "look for {w} in my documents",
-    "which of my files contain {w}?", "is {w} mentioned in any file?", "find {w} in my files",
-    "which lines say {w}?", "search for the word {w}", "find every line with {w}", "show lines containing {w}",
+    "find the word {w} in my files", "where do my files mention {w}?", "search {w}",
+    "look for {w} in my documents", "which of my files contain {w}?",
+    "is {w} mentioned in any file?", "find {w} in my files", "which lines say {w}?",
+    "search for the word {w}", "find every line with {w}", "show lines containing {w}",
     "in which file is {w}?", "does any file contain {w}?", "where does {w} appear in my files?",
 ]  # fmt: skip
 WRITE = [
-    "write {t} to {f}", "save {t} in {f}", "create a file {f} with {t}", "write {t} into {f}", "save {t} as {f}",
-    "make a file called {f} that says {t}", "put {t} in a file called {f}", "new file {f}: {t}",
-    "create {f} containing {t}", "store {t} in the file {f}", "write a file {f} with the text {t}",
+    "write {t} to {f}", "save {t} in {f}", "create a file {f} with {t}", "write {t} into {f}",
+    "save {t} as {f}", "make a file called {f} that says {t}", "put {t} in a file called {f}",
+    "new file {f}: {t}", "create {f} containing {t}", "store {t} in the file {f}",
+    "write a file {f} with the text {t}",
 ]  # fmt: skip
 ABSENT = ["read {f}", "open {f}", "show me {f}", "what's in {f}?", "what does {f} say?", "cat {f}"]
 NAMES = (
-    "budget",
-    "todo",
-    "ideas",
-    "diary",
-    "contacts",
-    "plan",
-    "draft",
-    "cv",
-    "inventory",
-    "thesis",
-    "packing",
-    "taxes",
-    "songs",
-    "travel",
-    "garden",
-    "speech",
-    "summary",
-    "results",
-)
+    "budget", "todo", "ideas", "diary", "contacts", "plan", "draft", "cv", "inventory", "thesis",
+    "packing", "taxes", "songs", "travel", "garden", "speech", "summary", "results",
+)  # fmt: skip
 ENDS = ("txt", "md", "csv", "log", "py", "json")
 
 
@@ -167,7 +157,8 @@ def root(rng: Random, fillers: Fillers, pattern: str) -> Script:
 
     def reply(results: Results) -> str:
         names = [line.partition("  ")[0] for line in results[0].splitlines()]
-        return f"I can see {'this folder' if len(names) == 1 else 'these folders'}: {', '.join(names)}."
+        folders = "this folder" if len(names) == 1 else "these folders"
+        return f"I can see {folders}: {', '.join(names)}."
 
     return Script((Turn(say(rng, pattern), reply, (Call("files_list", {}),)),), World(files=files))
 
@@ -229,8 +220,9 @@ def absent(rng: Random, fillers: Fillers, pattern: str) -> Script:
 
 Write = Callable[[Random, Fillers, str], Script]
 KINDS: list[tuple[str, Write, list[str]]] = [
-    ("find", find, FIND), ("find-kind", find_kind, FIND_KIND), ("read", read, READ), ("list", listed, LIST),
-    ("root", root, ROOT), ("search", search, SEARCH), ("write", write, WRITE), ("absent", absent, ABSENT),
+    ("find", find, FIND), ("find-kind", find_kind, FIND_KIND), ("read", read, READ),
+    ("list", listed, LIST), ("root", root, ROOT), ("search", search, SEARCH),
+    ("write", write, WRITE), ("absent", absent, ABSENT),
 ]  # fmt: skip
 TEMPLATES = [
     made for kind, write, patterns in KINDS for made in templates(f"files/{kind}", write, patterns)

@@ -10,7 +10,7 @@ from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, World, templates
 
-LINE = re.compile(r"^(\d+) \(([^)]*)\): (.*)$", re.M)  # number, state and text of a note
+LINE = re.compile(r"^(\d+) \(([^)]*)\): (.*)$", re.MULTILINE)  # number, state and text of a note
 
 REMEMBER = [
     "remember that {f}", "remember {f}", "remember: {f}", "please remember that {f}",
@@ -19,23 +19,25 @@ REMEMBER = [
     "note down that {f}", "note to self: {f}", "[write|jot|put] down that {f}",
     "write this down: {f}", "don't forget that {f}", "don't forget {f}", "never forget that {f}",
     "keep in mind that {f}", "bear in mind {f}", "save this: {f}", "save that {f}",
-    "save [a note|this note]: {f}", "store this: {f}", "for [later|the record|future reference]: {f}",
-    "{f}", "{f}, [remember that|please remember|keep that in mind|don't forget it|note that]",
+    "save [a note|this note]: {f}", "store this: {f}",
+    "for [later|the record|future reference]: {f}", "{f}",
+    "{f}, [remember that|please remember|keep that in mind|don't forget it|note that]",
     "{f}. [remember it|write that down|save that|please remember this|make a note of it]",
     "fyi {f}", "just so you know, {f}", "[hey|hi|ok] cabin, {f}", "let me tell you something: {f}",
-    "[i should tell you|you should know|you need to know] that {f}", "memo: {f}",
-    "add a note: {f}", "new note: {f}", "i need you to [remember|note|keep] this: {f}",
-    "so i don't forget: {f}", "help me remember that {f}", "in case i forget, {f}",
-    "[record|log] that {f}", "keep a note that {f}", "learn this: {f}",
-    "quick note, {f}", "make sure you remember {f}", "commit to memory that {f}",
-    "could you [note|jot down|write down|save] that {f}( for me)?", "by the way {f}",
-    "[put|keep] this in your [notes|memory]: {f}", "tell you what to remember: {f}",
+    "[i should tell you|you should know|you need to know] that {f}", "memo: {f}", "add a note: {f}",
+    "new note: {f}", "i need you to [remember|note|keep] this: {f}", "so i don't forget: {f}",
+    "help me remember that {f}", "in case i forget, {f}", "[record|log] that {f}",
+    "keep a note that {f}", "learn this: {f}", "quick note, {f}", "make sure you remember {f}",
+    "commit to memory that {f}", "could you [note|jot down|write down|save] that {f}( for me)?",
+    "by the way {f}", "[put|keep] this in your [notes|memory]: {f}",
+    "tell you what to remember: {f}",
 ]  # fmt: skip
 RECALL = [
-    "{q}?", "{q}", "{q}??", "{q} ?", "[so|and|now|um|ok] {q}", "{q} exactly?", "{q} cabin", "{q} again?",
-    "{q}, please", "quickly: {q}", "[sorry|hm], {q}", "{q} now?", "{q}, do you [know|remember]?",
-    "do you [remember|know|recall] {e}?", "can you [tell me|remember|recall|remind me] {e}?",
-    "tell me {e}", "[i forgot|i forget|i don't remember|i can't remember] {e}", "remind me {e}",
+    "{q}?", "{q}", "{q}??", "{q} ?", "[so|and|now|um|ok] {q}", "{q} exactly?", "{q} cabin",
+    "{q} again?", "{q}, please", "quickly: {q}", "[sorry|hm], {q}", "{q} now?",
+    "{q}, do you [know|remember]?", "do you [remember|know|recall] {e}?",
+    "can you [tell me|remember|recall|remind me] {e}?", "tell me {e}",
+    "[i forgot|i forget|i don't remember|i can't remember] {e}", "remind me {e}",
     "i need to know {e}", "could you tell me {e}( please)?", "please tell me {e}",
     "did i [tell you|mention|say] {e}?", "what did i [say|tell you] about {t}?",
     "what do you [know|remember] about {t}?", "what did i note about {t}?", "{t}?", "{t} please",
@@ -68,18 +70,13 @@ LIST = [
     "let me see my notes", "what's in my notes?", "all notes please", "can you list my notes?",
 ]  # fmt: skip
 NOTED = (
-    "I'll remember that {y}.",
-    "Noted: {y}.",
-    "OK, I'll remember that.",
-    "Got it: {y}.",
-    "Noted.",
+    "I'll remember that {y}.", "Noted: {y}.", "OK, I'll remember that.", "Got it: {y}.", "Noted.",
     "I'll remember that.",
-)
+)  # fmt: skip
 MISSING = (
-    "I have no note about {t}.",
-    "You haven't told me about {t} yet.",
+    "I have no note about {t}.", "You haven't told me about {t} yet.",
     "I don't know about {t}: nothing like that was noted.",
-)
+)  # fmt: skip
 
 
 def remembered(rng: Random, fillers: Fillers, pattern: str) -> Turn:

@@ -10,32 +10,35 @@ from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, World, templates
 
 SET = re.compile(r"Reminder \d+ is set for (\w+) (\S+) (\d\d:\d\d): (.*)")
-LINE = re.compile(r"^(\d+) \(([^)]*)\): (.*)$", re.M)
+LINE = re.compile(r"^(\d+) \(([^)]*)\): (.*)$", re.MULTILINE)
 
 REMIND = [
-    "remind me to {x} {w}", "remind me {w} to {x}", "{w} remind me to {x}", "please remind me to {x} {w}",
-    "[can|could|would|will] you remind me to {x} {w}?", "[can|could] you remind me {w} to {x}?",
-    "set a reminder to {x} {w}", "set a reminder {w} to {x}", "set a reminder {w}: {x}",
+    "remind me to {x} {w}", "remind me {w} to {x}", "{w} remind me to {x}",
+    "please remind me to {x} {w}", "[can|could|would|will] you remind me to {x} {w}?",
+    "[can|could] you remind me {w} to {x}?", "set a reminder to {x} {w}",
+    "set a reminder {w} to {x}", "set a reminder {w}: {x}",
     "[create|make|add] a reminder to {x} {w}", "i need a reminder to {x} {w}", "reminder: {x} {w}",
     "i want to be reminded to {x} {w}", "don't let me forget to {x} {w}", "reminder to {x} {w}",
     "remind me that i [need|have] to {x} {w}", "{w} i [need|have] to {x}, remind me",
-    "i have to {x} {w}, [remind me|please remind me|don't let me forget]", "{x} {w}, remind me please",
-    "[tell|alert|notify|ping] me {w} to {x}", "let me know {w} that i should {x}",
-    "i must {x} {w}, so remind me", "give me a reminder {w} to {x}", "[hey|ok] cabin, remind me to {x} {w}",
-    "make sure i {x} {w}", "nudge me {w} to {x}", "remind me about this {w}: {x}",
-    "put in a reminder to {x} {w}", "schedule a reminder {w} to {x}", "help me remember to {x} {w}",
+    "i have to {x} {w}, [remind me|please remind me|don't let me forget]",
+    "{x} {w}, remind me please", "[tell|alert|notify|ping] me {w} to {x}",
+    "let me know {w} that i should {x}", "i must {x} {w}, so remind me",
+    "give me a reminder {w} to {x}", "[hey|ok] cabin, remind me to {x} {w}", "make sure i {x} {w}",
+    "nudge me {w} to {x}", "remind me about this {w}: {x}", "put in a reminder to {x} {w}",
+    "schedule a reminder {w} to {x}", "help me remember to {x} {w}",
     "i'd like a reminder to {x} {w}", "remember to remind me to {x} {w}", "new reminder: {x}, {w}",
     "[send|give] me a reminder to {x} {w}", "could i get a reminder to {x} {w}",
 ]  # fmt: skip
 TIMER = [
     "set a {timer} for {d}", "set {timer} for {d}", "start a {d} {timer}", "set a {d} {timer}",
     "{timer} {d}", "{timer} for {d}( please)", "{d} {timer}", "start a {timer} for {d}",
-    "[can|could] you set a {timer} for {d}?", "please set a {timer} for {d}", "i need a {timer} for {d}",
-    "give me a {timer} for {d}", "i want a {d} {timer}", "run a {timer} for {d}",
-    "put on a {timer} for {d}", "begin a {timer} of {d}", "[hey|ok] cabin, {timer} for {d}",
-    "make a {timer}: {d}", "let's do a {timer} of {d}", "count down {d} on a {timer}",
-    "create a {d} {timer}", "set a new {timer} for {d}", "i'd like a {timer} for {d} please",
-    "set my {timer} to {d}", "{d} on the {timer}", "can i have a {timer} for {d}",
+    "[can|could] you set a {timer} for {d}?", "please set a {timer} for {d}",
+    "i need a {timer} for {d}", "give me a {timer} for {d}", "i want a {d} {timer}",
+    "run a {timer} for {d}", "put on a {timer} for {d}", "begin a {timer} of {d}",
+    "[hey|ok] cabin, {timer} for {d}", "make a {timer}: {d}", "let's do a {timer} of {d}",
+    "count down {d} on a {timer}", "create a {d} {timer}", "set a new {timer} for {d}",
+    "i'd like a {timer} for {d} please", "set my {timer} to {d}", "{d} on the {timer}",
+    "can i have a {timer} for {d}",
 ]  # fmt: skip
 NAMED_TIMER = [
     "set a {d} timer for {x}", "set a {x} timer for {d}", "{x} timer {d}", "timer for {x}, {d}",
@@ -44,10 +47,11 @@ NAMED_TIMER = [
 ]  # fmt: skip
 ALARM = [
     "set an {alarm} for {w}", "set an {alarm} {w}", "set my {alarm} for {w}", "{alarm} for {w}",
-    "{alarm} {w}", "i need an {alarm} for {w}", "please set an {alarm} for {w}", "{alarm} at {w} please",
-    "[can|could] you set an {alarm} for {w}?", "set the {alarm} to {w}", "add an {alarm} for {w}",
-    "put an {alarm} on for {w}", "create an {alarm} for {w}", "i want an {alarm} set for {w}",
-    "make an {alarm} for {w}", "turn on an {alarm} for {w}", "new {alarm}, {w}", "give me an {alarm} at {w}",
+    "{alarm} {w}", "i need an {alarm} for {w}", "please set an {alarm} for {w}",
+    "{alarm} at {w} please", "[can|could] you set an {alarm} for {w}?", "set the {alarm} to {w}",
+    "add an {alarm} for {w}", "put an {alarm} on for {w}", "create an {alarm} for {w}",
+    "i want an {alarm} set for {w}", "make an {alarm} for {w}", "turn on an {alarm} for {w}",
+    "new {alarm}, {w}", "give me an {alarm} at {w}",
 ]  # fmt: skip
 WAKE = [
     "{wake} at {w}", "{wake} {w}", "please {wake} at {w}", "[can|could|will] you {wake} at {w}?",
@@ -55,47 +59,36 @@ WAKE = [
     "make sure to {wake} at {w}", "[hey|ok] cabin, {wake} at {w}", "at {w}, {wake}",
 ]  # fmt: skip
 SHOW = [
-    "what {r} do i have?", "[show|list|read|tell] me my {r}", "[show|list] my {r}", "what are my {r}?",
-    "do i have any {r}?", "any {r}( coming up)?", "my {r} please", "which {r} are set?",
-    "are there any {r}?", "what {r} are [open|set|coming]?", "how many {r} do i have?", "{r}?",
-    "read out my {r}", "go through my {r}", "check my {r}", "let me see my {r}",
+    "what {r} do i have?", "[show|list|read|tell] me my {r}", "[show|list] my {r}",
+    "what are my {r}?", "do i have any {r}?", "any {r}( coming up)?", "my {r} please",
+    "which {r} are set?", "are there any {r}?", "what {r} are [open|set|coming]?",
+    "how many {r} do i have?", "{r}?", "read out my {r}", "go through my {r}", "check my {r}",
+    "let me see my {r}",
 ]  # fmt: skip
 CANCEL = [
-    "cancel the reminder to {x}", "[cancel|delete|remove] my reminder to {x}", "don't remind me to {x}",
-    "[delete|drop|remove] the reminder [about|for] {x}", "you don't need to remind me to {x} anymore",
-    "forget the reminder to {x}", "cancel reminder: {x}", "stop reminding me to {x}",
+    "cancel the reminder to {x}", "[cancel|delete|remove] my reminder to {x}",
+    "don't remind me to {x}", "[delete|drop|remove] the reminder [about|for] {x}",
+    "you don't need to remind me to {x} anymore", "forget the reminder to {x}",
+    "cancel reminder: {x}", "stop reminding me to {x}",
     "i don't need the reminder to {x} [anymore|now]", "never mind the reminder to {x}",
     "please cancel the reminder to {x}", "get rid of the reminder to {x}",
 ]  # fmt: skip
 CANCEL_TIMER = [
     "[cancel|delete|stop|remove|end] the {timer}", "[cancel|stop|end] my {timer}", "stop {timer}",
-    "never mind the {timer}", "forget the {timer}", "turn off the {timer}", "[cancel|clear] {timer} please",
-    "i don't need the {timer} [anymore|now]", "kill the {timer}", "please cancel the {timer}",
+    "never mind the {timer}", "forget the {timer}", "turn off the {timer}",
+    "[cancel|clear] {timer} please", "i don't need the {timer} [anymore|now]", "kill the {timer}",
+    "please cancel the {timer}",
 ]  # fmt: skip
 REMINDED = (
-    "I'll remind you on {day} {date} at {time}: {x}.",
-    "Reminder set for {day} {date} {time}: {x}.",
+    "I'll remind you on {day} {date} at {time}: {x}.", "Reminder set for {day} {date} {time}: {x}.",
     "I'll remind you {day} at {time}: {x}.",
-)
+)  # fmt: skip
 RINGS = ("Your {x} is set for {time}.", "{X} set: it ends at {time}.", "OK, {x} set for {time}.")
 ALARMED = ("{X} set for {day} at {time}.", "Your {x} is set for {day} {date} {time}.")
 NAMES = (
-    "pasta",
-    "eggs",
-    "rice",
-    "tea",
-    "laundry",
-    "oven",
-    "pizza",
-    "bread",
-    "nap",
-    "break",
-    "workout",
-    "cookies",
-    "study",
-    "chicken",
-    "plank",
-)
+    "pasta", "eggs", "rice", "tea", "laundry", "oven", "pizza", "bread", "nap", "break", "workout",
+    "cookies", "study", "chicken", "plank",
+)  # fmt: skip
 
 
 def told(answers: tuple[str, ...], draw: float, results: Results) -> str:
@@ -114,8 +107,9 @@ def length(rng: Random) -> str:
     unit = "minute" if n == 1 else "minutes"
     return rng.choice(
         (
-            f"{n} {unit}", f"{n} {unit}", f"{n} {unit}", f"{n} min", f"{max(n, 10)} seconds", f"{n}min",
-            f"{rng.randrange(2, 9)} hours", "an hour", "1 hour", "half an hour", "an hour and a half",
+            f"{n} {unit}", f"{n} {unit}", f"{n} {unit}", f"{n} min", f"{max(n, 10)} seconds",
+            f"{n}min", f"{rng.randrange(2, 9)} hours", "an hour", "1 hour", "half an hour",
+            "an hour and a half",
             rng.choice(("five", "ten", "twenty", "fifteen", "thirty", "two")) + " minutes",
             f"1 hour and {max(n % 60, 2)} minutes",
         )
@@ -147,7 +141,8 @@ def named(rng: Random, fillers: Fillers, pattern: str) -> Turn:
 
 def moment(rng: Random) -> str:
     """A time of day, with its day or without, as it follows `at`."""
-    clock = f"{rng.randrange(4, 13)}{rng.choice(('', ':30', ':15', ':45', ':10'))}{rng.choice(('am', ' am', 'am', 'pm', ' pm'))}"
+    hour, minutes = rng.randrange(4, 13), rng.choice(("", ":30", ":15", ":45", ":10"))
+    clock = f"{hour}{minutes}{rng.choice(('am', ' am', 'am', 'pm', ' pm'))}"
     day = rng.choice(
         (
             " tomorrow",

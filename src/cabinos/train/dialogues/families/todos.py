@@ -9,36 +9,26 @@ from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, World, templates
 
-LINE = re.compile(r"^(\d+) \(([^)]*)\): (.*)$", re.M)
+LINE = re.compile(r"^(\d+) \(([^)]*)\): (.*)$", re.MULTILINE)
 LISTS = (
-    "shopping",
-    "grocery",
-    "groceries",
-    "packing",
-    "gift",
-    "party",
-    "wish",
-    "reading",
-    "camping",
-    "holiday",
-    "hardware store",
-    "books",
-    "birthday",
-    "christmas",
-)
+    "shopping", "grocery", "groceries", "packing", "gift", "party", "wish", "reading", "camping",
+    "holiday", "hardware store", "books", "birthday", "christmas",
+)  # fmt: skip
 
 ADD_TODO = [
-    "[add|put] {x} [to|on|onto] my [todo|to-do|to do|task] list", "add {x} to my [todos|tasks|list]",
-    "put {x} on my list", "put {x} on the [todo list|list of things to do]", "todo: {x}",
-    "new [task|todo]: {x}", "add a [task|todo]: {x}", "add {x}", "add {x} to the list( please)?",
+    "[add|put] {x} [to|on|onto] my [todo|to-do|to do|task] list",
+    "add {x} to my [todos|tasks|list]", "put {x} on my list",
+    "put {x} on the [todo list|list of things to do]", "todo: {x}", "new [task|todo]: {x}",
+    "add a [task|todo]: {x}", "add {x}", "add {x} to the list( please)?",
     "[can|could] you add {x} to my [list|todo list|tasks]?", "i [need|have] to {x}",
     "i have to {x}, put it on my list", "i must {x}, add that to my todo list",
     "[create|make] a [task|todo] to {x}", "add a todo to {x}", "task: {x}", "another task: {x}",
     "on my [todo list|to do list]: {x}", "i still [need|have] to {x}", "i've got to {x}",
-    "please put {x} on my todo list", "my todo list needs {x}", "[note|write down] that i need to {x}",
-    "i should {x}, add it to my tasks", "also {x}, put that on my list", "insert {x} in my to do list",
-    "one more thing to do: {x}", "let's add {x} to my to do list", "stick {x} on my todo list",
-    "i want {x} on my to do list", "get {x} on the todo list", "include {x} in my tasks",
+    "please put {x} on my todo list", "my todo list needs {x}",
+    "[note|write down] that i need to {x}", "i should {x}, add it to my tasks",
+    "also {x}, put that on my list", "insert {x} in my to do list", "one more thing to do: {x}",
+    "let's add {x} to my to do list", "stick {x} on my todo list", "i want {x} on my to do list",
+    "get {x} on the todo list", "include {x} in my tasks",
 ]  # fmt: skip
 ADD_NAMED = [
     "[add|put] {x} [to|on|onto] [my|the|our] {l} list", "[add|put] {x} on [my|the] {l} list please",
@@ -50,12 +40,14 @@ ADD_NAMED = [
     "don't forget {x} on the {l} list", "[hey|ok] cabin, add {x} to the {l} list",
     "[also|and] {x} for the {l} list", "i'd like {x} added to my {l} list",
     "throw {x} on my {l} list", "on the {l} list, put {x}", "please add {x} to our {l} list",
-    "we [need|ran out of] {x}. {l} list please", "get {x} onto my {l} list", "add {x} to my list for {l}",
-    "i have to get {x}, so put that on my {l} list", "remember {x} for my {l} list",
-    "update my {l} list with {x}", "the {l} list should have {x}", "pop {x} on the {l} list",
+    "we [need|ran out of] {x}. {l} list please", "get {x} onto my {l} list",
+    "add {x} to my list for {l}", "i have to get {x}, so put that on my {l} list",
+    "remember {x} for my {l} list", "update my {l} list with {x}", "the {l} list should have {x}",
+    "pop {x} on the {l} list",
 ]  # fmt: skip
 SHOW_TODO = [
-    "what's on my [todo|to-do|to do|task] list?", "[show|read|list|show me|give me|tell me] my [todos|tasks|todo list|to do list]",
+    "what's on my [todo|to-do|to do|task] list?",
+    "[show|read|list|show me|give me|tell me] my [todos|tasks|todo list|to do list]",
     "what do i have to do?", "what do i need to do( today)?", "what's left to do?",
     "what's left on my list?", "anything left to do?", "what's on my list?", "my todo list",
     "my tasks please", "what are my [tasks|todos]?", "is there anything on my todo list?",
@@ -66,9 +58,10 @@ SHOW_TODO = [
     "which tasks do i have?", "am i done with everything?", "what was i going to do?",
 ]  # fmt: skip
 SHOW_NAMED = [
-    "what's on [my|the|our] {l} list?", "what is on my {l} list", "[show|read|list] [my|the] {l} list",
-    "[show|read|give|tell] me [my|the] {l} list", "what's left on my {l} list?", "my {l} list",
-    "is there anything on my {l} list?", "what do i have on my {l} list?", "{l} list please",
+    "what's on [my|the|our] {l} list?", "what is on my {l} list",
+    "[show|read|list] [my|the] {l} list", "[show|read|give|tell] me [my|the] {l} list",
+    "what's left on my {l} list?", "my {l} list", "is there anything on my {l} list?",
+    "what do i have on my {l} list?", "{l} list please",
     "[can|could] you [read|show] me the {l} list?", "how many things are on my {l} list?",
     "what did i put on the {l} list?", "open my {l} list", "let me [see|hear] my {l} list",
     "read out the {l} list", "what all is on the {l} list", "what do we need from the {l} list?",
@@ -77,18 +70,20 @@ SHOW_NAMED = [
 IS_ON = [
     "is {x} on my {l} list?", "do i have {x} on my {l} list?", "is {x} already on the {l} list?",
     "did i [put|add] {x} [on|to] my {l} list?", "does my {l} list [have|include|contain] {x}?",
-    "have i got {x} on the {l} list?", "check if {x} is on my {l} list", "is there {x} on the {l} list?",
-    "can you check whether {x} is on the {l} list?", "{x} is on my {l} list, right?",
-    "tell me if {x} is on my {l} list", "did we put {x} on the {l} list",
+    "have i got {x} on the {l} list?", "check if {x} is on my {l} list",
+    "is there {x} on the {l} list?", "can you check whether {x} is on the {l} list?",
+    "{x} is on my {l} list, right?", "tell me if {x} is on my {l} list",
+    "did we put {x} on the {l} list",
 ]  # fmt: skip
 DONE = [
     "i'm done with {x}", "[mark|set] {x} as [done|finished|complete|completed]", "tick off {x}",
-    "[check|cross|tick] off {x}", "[check|cross|tick] {x} off( my list)?", "{x} is done", "{x}: done",
-    "i [finished|completed] {x}", "done with {x}", "{x} - done!", "you can tick off {x}",
-    "complete {x}", "finished: {x}", "please mark {x} done", "{x} is [finished|taken care of]",
-    "cross {x} off my [todo list|to do list|list]", "[can|could] you check off {x}?", "done: {x}",
-    "mark {x} complete on my todo list", "that's {x} done", "check {x} off the list",
-    "i took care of {x}", "i already did {x}", "{x} ✓", "strike {x} from my list, it's done",
+    "[check|cross|tick] off {x}", "[check|cross|tick] {x} off( my list)?", "{x} is done",
+    "{x}: done", "i [finished|completed] {x}", "done with {x}", "{x} - done!",
+    "you can tick off {x}", "complete {x}", "finished: {x}", "please mark {x} done",
+    "{x} is [finished|taken care of]", "cross {x} off my [todo list|to do list|list]",
+    "[can|could] you check off {x}?", "done: {x}", "mark {x} complete on my todo list",
+    "that's {x} done", "check {x} off the list", "i took care of {x}", "i already did {x}", "{x} ✓",
+    "strike {x} from my list, it's done",
 ]  # fmt: skip
 REMOVE = [
     "[remove|delete|take] {x} [from|off] my list", "take {x} off [my|the] [todo list|list]",
@@ -104,32 +99,26 @@ REMOVE_NAMED = [
     "[can|could] you remove {x} from my {l} list?", "{x} should not be on the {l} list, delete it",
 ]  # fmt: skip
 BOUGHT = [
-    "i [bought|got|have] {x}, [check|tick|cross] it off my {l} list", "got the {x}, tick it off the {l} list",
-    "[check|cross|tick] {x} off [my|the] {l} list", "[check|cross|tick] off {x} on my {l} list",
-    "mark {x} as done on my {l} list", "{x} is bought, {l} list", "i already have {x} from the {l} list",
+    "i [bought|got|have] {x}, [check|tick|cross] it off my {l} list",
+    "got the {x}, tick it off the {l} list", "[check|cross|tick] {x} off [my|the] {l} list",
+    "[check|cross|tick] off {x} on my {l} list", "mark {x} as done on my {l} list",
+    "{x} is bought, {l} list", "i already have {x} from the {l} list",
 ]  # fmt: skip
 ABSENT = [
-    "[tick|check|cross] off {x}",
-    "mark {x} as done",
-    "{x} is done",
-    "remove {x} from my list",
+    "[tick|check|cross] off {x}", "mark {x} as done", "{x} is done", "remove {x} from my list",
     "delete {x} from my todo list",
-]
+]  # fmt: skip
 WHAT_DONE = [
-    "what have i [done|finished|completed]( so far)?", "[show|list] [finished|done|completed] tasks",
-    "what did i [finish|tick off|get done]?", "which tasks are done?", "show me what's done",
+    "what have i [done|finished|completed]( so far)?",
+    "[show|list] [finished|done|completed] tasks", "what did i [finish|tick off|get done]?",
+    "which tasks are done?", "show me what's done",
 ]  # fmt: skip
 ADDED = (
-    "Added: {x}.",
-    "{x} is on your list.",
-    "It's on your list: {x}.",
-    "Added {x} to your list.",
-)
+    "Added: {x}.", "{x} is on your list.", "It's on your list: {x}.", "Added {x} to your list.",
+)  # fmt: skip
 ADDED_NAMED = (
-    "Added {x} to your {l} list.",
-    "{x} is on your {l} list.",
-    "Done: {x} is on your {l} list.",
-)
+    "Added {x} to your {l} list.", "{x} is on your {l} list.", "Done: {x} is on your {l} list.",
+)  # fmt: skip
 
 
 def first(text: str) -> str:
