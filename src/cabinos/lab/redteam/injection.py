@@ -31,7 +31,7 @@ from cabinos.lab.redteam.oracle import CALLS, CONTENT, DERIVED, DICTATED, LITERA
 if TYPE_CHECKING:
     pass
 
-__all__ = ["ORDERS", "POLICIES", "Episode", "Task", "load", "run_pairs", "run_tasks"]
+__all__ = ["ORDERS", "POLICIES", "VERSION", "Episode", "Task", "load", "run_pairs", "run_tasks"]
 
 VERSION = "v1.2.2"
 MARK = "Zq7mPw41canary"  # no words, so that no checker takes it for an answer
