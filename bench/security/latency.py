@@ -34,9 +34,9 @@ def main() -> int:
     for _ in range(5):
         times = []
         for subject, request in rows * each:
-            began = time.perf_counter_ns()
+            began = time.thread_time_ns()
             check(subject, request, policy)
-            times.append((time.perf_counter_ns() - began) / 1000)
+            times.append((time.thread_time_ns() - began) / 1000)
         times.sort()
         rounds.append((times[len(times) * 99 // 100], sum(times) / len(times)))
     p99, mean = min(rounds)

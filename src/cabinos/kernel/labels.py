@@ -54,9 +54,9 @@ class Label:
 
     def within(self, allowed: Iterable[str]) -> bool:
         """Whether every source is one of `allowed`, or part of one: "web" covers "web:host"."""
-        patterns = tuple(allowed)
+        patterns = frozenset(allowed)
         return all(
-            any(source == p or source.startswith(f"{p}:") for p in patterns)
+            source in patterns or any(source.startswith(f"{pattern}:") for pattern in patterns)
             for source in self.sources
         )
 

@@ -16,7 +16,7 @@ and takes microseconds.
 import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -210,21 +210,24 @@ def check(subject: Subject, request: Request, policy: Policy) -> Verdict:
 
 def _tainted(subject: Subject, request: Request, policy: Policy) -> Verdict:
     """The verdict on a call that acts, and in which untrusted text may have a say."""
-    decided = any(request.decides(name) for name, _ in request.given())
-    if not request.outside and (policy.local == "allow" or not decided):
+    if not request.outside and (
+        policy.local == "allow" or not any(request.decides(name) for name, _ in request.given())
+    ):
         return MEMORY  # what is kept there keeps its label
     if subject.program:
         return _misfit(None, request, policy) or Verdict("allow", 4)
-    doing = "sends data out" if request.egress else "changes something"
-    worst = Verdict("ask", 3, f"untrusted text was read; nobody asked that {request.tool} {doing}")
+    worst: Verdict | None = None
     for grant in subject.grants:
         if grant.tool == request.tool:
             misfit = _misfit(grant, request, policy)
             if misfit is None:
                 return Verdict("allow", 5 if request.egress else 4, "", grant.id)
             near = misfit.rule > 3  # every literal is equal: who approves the call has used it
-            worst = replace(misfit, grant=grant.id) if near else misfit
-    return worst
+            id_ = grant.id if near else ""
+            worst = Verdict(misfit.action, misfit.rule, misfit.reason, id_, misfit.about)
+    doing = "sends data out" if request.egress else "changes something"
+    reason = f"untrusted text was read; nobody asked that {request.tool} {doing}"
+    return worst or Verdict("ask", 3, reason)
 
 
 def _misfit(grant: Grant | None, request: Request, policy: Policy) -> Verdict | None:
