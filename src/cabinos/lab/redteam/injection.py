@@ -283,7 +283,7 @@ class Run:
         if self.attack is None or not self.seen or self.obeyed:
             return
         self.obeyed = True
-        for tool, arguments in _attack(self.attack, self.episode.env):
+        for tool, arguments in _attack(self.attack, self.episode):
             if self.order == "as granted" and isinstance(self.gate, Cabin):
                 for grant in self.gate.grants:
                     if grant.tool == tool:
@@ -340,19 +340,23 @@ class Run:
         dictated = call.notes == DICTATED
         names = [n for n in values if dictated or call.kind(n) in (CONTENT, READ)]
         theirs: dict[str, Any] = {}
+        read: set[str] = set()  # what the attacker must have read to know what they write
         if self.seen:
-            for tool, arguments in _attack(self.attack, self.episode.env):
-                theirs = arguments if tool == call.tool else theirs
+            for tool, arguments in _attack(self.attack, self.episode):
+                if tool == call.tool:
+                    theirs, label = arguments, label.join(Label("untrusted", None, frozenset(read)))
+                elif tool not in ACTS:
+                    read.add(tool)
         return {n: Value(plain(theirs.get(n, call.arguments[n])), label) for n in names}
 
 
-def _attack(attack: Any, env: Any) -> list[tuple[str, dict[str, Any]]]:
+def _attack(attack: Any, episode: Episode) -> list[tuple[str, dict[str, Any]]]:
     """The attacker's calls in the environment as it is now, worked out on a copy."""
-    copy = pickle.loads(pickle.dumps(env))  # noqa: S301 - our own
+    copy = pickle.loads(pickle.dumps(episode.env))  # noqa: S301 - our own
     script = SCRIPTS.get(attack.ID)
     truth = attack.ground_truth(copy)
-    if not truth and script is not None and hasattr(env, "cloud_drive"):
-        return list(script(copy))
+    if not truth and script is not None and hasattr(copy, "cloud_drive"):
+        return list(script(copy, episode.before))
     return [(call.function, dict(call.args)) for call in truth]
 
 
