@@ -56,7 +56,7 @@ def files(path: str | PathLike[str], mode: FileMode = "r", name: str | None = No
 
 @dataclass(frozen=True, slots=True)
 class ClientTool:
-    """A tool that the process's client runs: a call of it waits for `Kernel.deliver`."""
+    """A tool that the process's client runs: a call of it waits for an answer from there."""
 
     name: str
     description: str

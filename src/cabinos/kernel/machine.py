@@ -32,7 +32,6 @@ from cabinos.kernel.settle import pending_calls, settle
 from cabinos.kernel.table import ProcessTable
 from cabinos.kernel.watchdog import Acting, Watchdog
 from cabinos.store.database import Store
-from cabinos.store.encode import clean_text
 from cabinos.store.errors import StoreError, StoreFailed
 from cabinos.store.journal import Journal
 from cabinos.store.pages import Page, Pages
@@ -348,25 +347,6 @@ class Machine(Devices):
         self.store.save(process)
         self.wake(ask.pid)
         return ask
-
-    def deliver(self, pid: int, call: str, text: str) -> None:
-        """What a process's client says came of a call of one of its own tools.
-
-        Raises KernelError if the process does not wait for that.
-        """
-        process = self.table.get(pid)
-        record = process.pending.get("calls", {}).get(call)
-        if (
-            record is None
-            or "client" not in record
-            or "answer" in record
-            or record.get("s") == "done"
-        ):
-            raise KernelError(f"process {pid} does not wait for the result of a call {call!r}.")
-        record["answer"] = clean_text(text)
-        self.journal.append(pid, "deliver", call=call)
-        self.store.save(process)
-        self.wake(pid)
 
     def post(
         self, pid: int, text: str, sender: Process | None = None, *, role: str = "user"

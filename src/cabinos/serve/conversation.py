@@ -9,10 +9,10 @@ forks the process as it was then.
 import re
 from dataclasses import dataclass
 
-from cabinos.kernel.births import fork_at
 from cabinos.kernel.kernel import Kernel, ProcessHandle, Spawn
 from cabinos.kernel.machine import BY_PERSON
 from cabinos.kernel.process import Process, State
+from cabinos.serve.clients import change, deliver, fork_at
 from cabinos.serve.errors import NEVER_AGAIN, ApiError
 from cabinos.serve.response_items import Input
 from cabinos.serve.service import Service
@@ -105,9 +105,9 @@ def _speak(kernel: Kernel, process: Process, said: Input, spawn: Spawn) -> None:
         raise ApiError(400, "the input is empty.", param="input")
     if any(message.role == "assistant" for message in said.messages):
         raise ApiError(400, "with previous_response_id, only you can speak.", param="input")
-    kernel.change(process.pid, spawn)
+    change(kernel, process, spawn)
     for call, text in results.items():
-        kernel.deliver(process.pid, call, text)
+        deliver(kernel, process, call, text)
     for ask, yes in said.approvals.items():
         kernel.reply(ask, "approved" if yes else "denied")
     questions = [ask for ask in asks.values() if ask.kind == "question"]

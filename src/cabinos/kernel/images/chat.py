@@ -12,7 +12,7 @@ from typing import Any
 
 from cabinos.kernel.image import Call, Exit, Result, Step, Syscall
 
-__all__ = ["Chat"]
+__all__ = ["MAX_STEPS", "Chat"]
 
 MAX_STEPS = 50  # thoughts in one turn, unless asked for otherwise
 CLIP = 500  # characters of what is wrong with an answer
@@ -31,44 +31,15 @@ class Chat:
     """State: `phase`, `steps` of this turn, and what `start` was given."""
 
     @staticmethod
-    def start(
-        *,
-        schema: Mapping[str, Any] | None = None,
-        stay: bool = False,
-        max_steps: int = MAX_STEPS,
-        think: Mapping[str, Any] | None = None,
-        hand_back: bool = False,
-        whole: bool = False,
-    ) -> dict[str, Any]:
+    def start(**options: Any) -> dict[str, Any]:
         """The first state. `stay`: after an answer, wait for the next message instead of ending.
 
+        `max_steps` limits the thoughts of one turn. `schema` is a JSON schema of the answer.
         `think` holds options of every thought: `temperature`, `top_p`, `seed`, `max_tokens`,
         `stop`, `raw`. `hand_back`: calls are not made but end the process, for its client to make
         them. `whole`: nothing is swapped out or shortened; what does not fit is an error.
         """
-        state: dict[str, Any] = {"phase": "start"}
-        options = {
-            "schema": schema,
-            "stay": stay,
-            "max_steps": max_steps,
-            "think": think,
-            "hand_back": hand_back,
-            "whole": whole,
-        }
-        return state | {k: v for k, v in options.items() if v != DEFAULTS[k]}
-
-    @staticmethod
-    def on_other_terms(
-        state: dict[str, Any],
-        *,
-        schema: Mapping[str, Any] | None,
-        think: Mapping[str, Any] | None,
-        whole: bool,
-    ) -> dict[str, Any]:
-        """The state with other options from the next thought on."""
-        kept = {k: v for k, v in state.items() if k not in ("schema", "think", "whole")}
-        options = {"schema": schema, "think": think, "whole": whole}
-        return kept | {k: v for k, v in options.items() if v != DEFAULTS[k]}
+        return {"phase": "start"} | {k: v for k, v in options.items() if v != DEFAULTS[k]}
 
     def resume(self, state: dict[str, Any], results: Mapping[str, Result] | None) -> Step:
         """See `Image.resume`."""
