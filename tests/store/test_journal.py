@@ -56,7 +56,8 @@ def test_the_chain_goes_on_after_a_restart(tmp_path: Path) -> None:
         ("UPDATE journal SET pid = 99 WHERE seq = 7", 7),
         ("UPDATE journal SET kind = 'ask' WHERE seq = 7", 7),
         ("UPDATE journal SET time = time + 1 WHERE seq = 7", 7),
-        ("UPDATE journal SET chain = zeroblob(32) WHERE seq = 7", 7),
+        ("UPDATE journal SET chain = zeroblob(8) WHERE seq = 7", 7),
+        ("UPDATE meta SET value = json_array(20, hex(zeroblob(32))) WHERE key = 'journal'", 20),
         ("DELETE FROM journal WHERE seq = 7", 7),
         ("DELETE FROM journal WHERE seq = 1", 1),
         ("UPDATE journal SET seq = seq + 100 WHERE seq > 7", 8),
@@ -101,3 +102,17 @@ def test_what_cannot_be_appended_leaves_no_gap(tmp_path: Path) -> None:
         await store.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("kept", [0, 1, 19])
+def test_a_tail_that_was_cut_off_is_missed_even_after_more_was_written(
+    tmp_path: Path, kept: int
+) -> None:
+    written(tmp_path / "a.db", 20)
+    with sqlite3.connect(tmp_path / "a.db") as db:
+        db.execute("DELETE FROM journal WHERE seq > ?", (kept,))
+    with pytest.raises(StoreCorrupt, match=f"had 20 rows, and those after row {kept} are missing"):
+        verify(tmp_path / "a.db")
+    written(tmp_path / "a.db", 1)
+    with pytest.raises(StoreCorrupt, match=f"row {kept + 1}:"):
+        verify(tmp_path / "a.db")
