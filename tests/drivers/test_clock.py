@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,66 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabinos.drivers.clock import Span, add, between, driver, parse
+from cabinos.drivers.clock import driver
+from cabinos.drivers.spans import Span, add, between
+from cabinos.drivers.zones import PLACES, zone_of
 from cabinos.kernel.errors import InvalidArguments, ToolError
 from tests.drivers.support import call, context, named
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CLOCK = driver({"zone": "Europe/Berlin"})
-NOW = datetime(2026, 11, 24, 10, 30, 15, 999, tzinfo=BERLIN)  # a Tuesday
 
 
 def test_declared() -> None:
     assert {(t.name, t.effect, t.label, t.egress) for t in CLOCK.tools} == {
         (name, "pure", "trusted", False) for name in ("clock_now", "clock_add", "clock_between")
     }
-
-
-# ---- Words ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2026-12-01", date(2026, 12, 1)),
-        ("20261201", date(2026, 12, 1)),
-        ("2026-12-01T08:00", datetime(2026, 12, 1, 8, tzinfo=BERLIN)),
-        ("2026-12-01 08:00", datetime(2026, 12, 1, 8, tzinfo=BERLIN)),
-        ("2026-12-01T08:00Z", datetime(2026, 12, 1, 8, tzinfo=UTC)),
-        ("now", datetime(2026, 11, 24, 10, 30, 15, tzinfo=BERLIN)),
-        ("Today", date(2026, 11, 24)),
-        ("tomorrow", date(2026, 11, 25)),
-        ("yesterday", date(2026, 11, 23)),
-        ("next monday", date(2026, 11, 30)),
-        ("next tuesday", date(2026, 12, 1)),
-        ("Next  Wednesday", date(2026, 11, 25)),
-        ("last tuesday", date(2026, 11, 17)),
-        ("last monday", date(2026, 11, 23)),
-        ("in 3 weeks", date(2026, 12, 15)),
-        ("in 1 day", date(2026, 11, 25)),
-        ("2 months ago", date(2026, 9, 24)),
-        ("in 90 minutes", datetime(2026, 11, 24, 12, 0, 15, tzinfo=BERLIN)),
-    ],
-)
-def test_words(text: str, expected: date) -> None:
-    found = parse(text, NOW)
-    assert found == expected
-    assert type(found) is type(expected)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "soon", "next", "next year", "monday", "in 3 moons", "2026-13-01", "2026-02-30", "24:00"],
-)
-def test_what_is_not_understood(text: str) -> None:
-    with pytest.raises(InvalidArguments, match="is not understood|is no unit of time"):
-        parse(text, NOW)
-
-
-@given(st.text("0123456789-:TZ+. indayswekmothgxlr", max_size=30))
-def test_any_text_is_a_date_or_an_error(text: str) -> None:
-    with suppress(InvalidArguments, ToolError):
-        assert isinstance(parse(text, NOW), date)
 
 
 # ---- Arithmetic ----------------------------------------------------------------------------------
@@ -188,8 +141,36 @@ def test_now() -> None:
 def test_adding_and_counting_as_tools() -> None:
     added = call(named(CLOCK, "clock_add"), context(), start="2026-01-31", months=1, days=1)
     assert added == "2026-03-01 (Sunday)"
-    days = call(named(CLOCK, "clock_between"), context(), start="yesterday", end="tomorrow")["days"]
-    assert days == 2
+    between_ = named(CLOCK, "clock_between")
+    told = call(between_, context(), start="2026-11-24", end="2027-01-02")
+    assert told == "39 days (5 weeks 4 days; 1 month 9 days; 28 business days)"
+    assert call(between_, context(), start="yesterday", end="tomorrow").startswith("2 days (")
+    assert call(between_, context(), start="today", end="today") == "0 days (0 business days)"
+    told = call(between_, context(), start="2026-11-24T10:00", end="2026-11-23")
+    assert told == "-1 day (-34 hours; -1 business day)"
+
+
+@pytest.mark.parametrize(
+    ("name", "zone"),
+    [
+        ("tokyo", "Asia/Tokyo"),
+        ("New York", "America/New_York"),
+        ("india", "Asia/Kolkata"),
+        ("San Francisco?", "America/Los_Angeles"),
+        ("Paris, France", "Europe/Paris"),
+        ("europe/berlin", "Europe/Berlin"),
+        ("UK", "Europe/London"),
+        ("gmt", "UTC"),
+    ],
+)
+def test_zones_of_cities_and_countries(name: str, zone: str) -> None:
+    assert zone_of(name).key == zone
+
+
+def test_every_place_is_in_a_zone_there_is() -> None:
+    for zone, places in PLACES.items():
+        for place in places.split(", "):
+            assert zone_of(place).key == zone
 
 
 @pytest.mark.parametrize("zone", ["Nowhere/Here", "../../etc/passwd", "/etc/passwd", "\0"])

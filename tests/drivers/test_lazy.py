@@ -12,7 +12,7 @@ from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.errors import ToolError
 from tests.drivers.support import call, context, named
 
-HEAVY = ("docx", "httpx2", "jsonschema", "lxml", "mcp", "pypdf", "trafilatura")
+HEAVY = ("docx", "httpx2", "jsonschema", "lxml", "matplotlib", "mcp", "pypdf", "trafilatura")
 
 
 def test_importing_the_devices_imports_no_library_of_an_extra() -> None:

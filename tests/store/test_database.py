@@ -334,11 +334,13 @@ def test_migrations_run_once_and_all_or_none(
 ) -> None:
     path = tmp_path / "a.db"
     filled(path)
-    monkeypatch.setattr(database, "VERSION", 2)
-    monkeypatch.setattr(database, "MIGRATIONS", ("CREATE TABLE extra (x); SYNTAX ERROR;",))
-    with pytest.raises(StoreError, match="version 2"):
+    known, version = database.MIGRATIONS, database.VERSION + 1
+    monkeypatch.setattr(database, "VERSION", version)
+    wrong = (*known, "CREATE TABLE extra (x); SYNTAX ERROR;")
+    monkeypatch.setattr(database, "MIGRATIONS", wrong)
+    with pytest.raises(StoreError, match=f"version {version}"):
         Store.open(path)
-    monkeypatch.setattr(database, "MIGRATIONS", ("CREATE TABLE extra (x);",))
+    monkeypatch.setattr(database, "MIGRATIONS", (*known, "CREATE TABLE extra (x);"))
     for _ in range(2):
         store = Store.open(path)
         assert store.rows("SELECT count(*) FROM extra") == [(0,)]

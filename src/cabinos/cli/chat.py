@@ -87,6 +87,7 @@ class Chat:
         self._page = Page(silent=as_json, quiet=quiet or as_json)
         self._person = Answers.at_terminal()
         self._feed: Feed
+        session.bell.after = self.prompt.again
 
     def loop(self) -> None:
         """Reads and answers until the end of input, or /quit."""

@@ -112,11 +112,16 @@ def notes_command(everything: bool, as_json: bool) -> None:
         click.echo("Nothing was noted.", err=True)
     for found in notes:
         when = datetime.fromtimestamp(found["created"]).strftime("%Y-%m-%d")
+        kind = found["list"] if found["kind"] == "todo" else "note"
+        due = f" for {datetime.fromtimestamp(found['due']):%Y-%m-%d %H:%M}" if found["due"] else ""
         done = " (done)" if found["done"] else ""
-        show([f"{found['id']:>5}  {when}  {found['kind']}{done}  {one_line(found['text'], 200)}"])
+        show([f"{found['id']:>5}  {when}  {kind}{due}{done}  {one_line(found['text'], 200)}"])
 
 
-NOTE = "note.id, note.kind, note.text, note.label, note.pid, note.created, note.done"
+NOTE = (
+    "note.id, note.kind, note.list, note.text, note.label, note.pid, note.created, note.done, "
+    "note.due"
+)
 
 
 def _notes(view: View, query: str, parameters: tuple[Any, ...] = ()) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ class Prompt:
         self.interactive = sys.stdin.isatty() and sys.stdout.isatty()
         self._history = cabin_home() / "chat_history"
         self._readline = _readline(tuple(words)) if self.interactive else None
+        self._reading = ""  # the prompt of the line that is being typed
         if self._readline is not None:
             with suppress(OSError):
                 self._readline.read_history_file(self._history)
@@ -52,13 +53,23 @@ class Prompt:
 
     def _line(self, prompt: str) -> str | None:
         if self.interactive:
+            self._reading = prompt
             try:
                 return input(prompt)
             except EOFError:
                 sys.stdout.write("\n")
                 return None
+            finally:
+                self._reading = ""
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
+
+    def again(self) -> None:
+        """Shows what is being typed once more, after something was printed over it."""
+        if self._reading:
+            typed = self._readline.get_line_buffer() if self._readline is not None else ""
+            sys.stdout.write(f"{self._reading.lstrip()}{typed}")
+            sys.stdout.flush()
 
     def close(self) -> None:
         """Keeps the history, for nobody else to read."""

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from cabinos.cli.bell import Bell
 from cabinos.cli.errors import Failure
 from cabinos.cli.terminal import note
 
@@ -60,6 +61,7 @@ class Session:
         self._loop: asyncio.AbstractEventLoop
         self._over: asyncio.Event
         self.kernel: Kernel
+        self.bell: Bell
 
     def __enter__(self) -> Self:
         _tell_warnings()
@@ -84,6 +86,8 @@ class Session:
             self.kernel, kernel.idle = kernel, self._idle
             self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
             self._begin_to_follow()
+            self.bell = Bell(kernel.store)
+            kernel.events.attach(self.bell)
             async with kernel:
                 self._ready.set_result(None)
                 await self._over.wait()
@@ -237,6 +241,8 @@ class Session:
             with stack:
                 while True:
                     event = await events.get()
+                    if event.kind == "reminder":  # the bell tells of it
+                        continue
                     if not event.pid:  # the kernel itself has ended
                         return
                     if root is None or table.get(event.pid).root == root:

@@ -72,7 +72,12 @@ class _Extracted:
 def files_read_with(extracted: _Extracted) -> Tool:
     """The tool `files_read`, with its memory of documents."""
 
-    @tool(effect="pure", needs="files")
+    @tool(
+        effect="pure",
+        needs="files",
+        hints="read open show me the file contents of document pdf text print cat display what is "
+        "in summarize readme first last lines",
+    )
     async def files_read(
         path: FilePath,
         offset: Annotated[
@@ -98,7 +103,12 @@ def files_read_with(extracted: _Extracted) -> Tool:
     return files_read
 
 
-@tool(effect="pure", needs="files")
+@tool(
+    effect="pure",
+    needs="files",
+    hints="list files folder directory what files are there show my folders documents ls contents "
+    "in the folder how many",
+)
 async def files_list(path: InFolder = "", *, context: Context) -> str:
     """Lists a folder; without a path, the folders there are."""
     if not path.strip("/"):
@@ -132,7 +142,12 @@ def _line(entry: Entry) -> str:
     return f"{name}  {entry.size:,} bytes  {modified}"
 
 
-@tool(effect="pure", needs="files")
+@tool(
+    effect="pure",
+    needs="files",
+    hints="find a file by name where is the file called named locate which files end with "
+    "extension pdf csv txt md python",
+)
 async def files_find(
     pattern: Annotated[
         str, Field(description="like *.csv (at any depth) or notes/**/2026-*.md (from the path)")
@@ -186,7 +201,12 @@ def matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return len(pattern) in reached
 
 
-@tool(effect="pure", needs="files")
+@tool(
+    effect="pure",
+    needs="files",
+    hints="search in files for text word line containing contains mention grep occurrences which "
+    "file has where does it appear",
+)
 async def files_search(
     query: Annotated[str, Field(min_length=1, max_length=1_000, description="what to look for")],
     path: InFolder = "",
@@ -262,7 +282,15 @@ def _below(places: list[Place]) -> Iterator[tuple[Place, tuple[str, ...], int, E
 # ---- Writing -------------------------------------------------------------------------------------
 
 
-@tool(effect="local", label="trusted", needs="files", authority=["path"], payload=["text"])
+@tool(
+    effect="local",
+    label="trusted",
+    needs="files",
+    authority=["path"],
+    payload=["text"],
+    hints="write create make save a new file text document with store put this into a file named "
+    "export overwrite",
+)
 async def files_write(
     path: FilePath,
     text: Annotated[str, Field(description="the whole new content")],
@@ -276,7 +304,15 @@ async def files_write(
     return f"{'Created' if created else 'Replaced'} {place.path}: {len(data):,} bytes."
 
 
-@tool(effect="local", label="trusted", needs="files", authority=["path"], payload=["new"])
+@tool(
+    effect="local",
+    label="trusted",
+    needs="files",
+    authority=["path"],
+    payload=["new"],
+    hints="edit change replace fix correct update modify word line passage in the file rename "
+    "substitute typo",
+)
 async def files_edit(
     path: FilePath,
     old: Annotated[str, Field(min_length=1, description="a passage that occurs exactly once")],

@@ -1,4 +1,4 @@
-"""Device: what processes choose to remember, and what is to be done.
+"""Device: what processes choose to remember, what is to be done, and when to be told of it.
 
 Notes are rows of the store. A write is staged and committed in one transaction with the call's
 result, so a crash leaves both or neither: that is what makes it `local`. A note is as trustworthy
@@ -9,11 +9,16 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime
+from datetime import time as clock_time
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from cabinos.drivers.ranking import stems
+from cabinos.drivers.reminders import Reminders
+from cabinos.drivers.when import parse
+from cabinos.drivers.zones import system_zone, zone_of
 from cabinos.kernel.driver import Context, Driver, Labelled, Tool, tool
 from cabinos.kernel.errors import ToolError
 
@@ -21,71 +26,141 @@ __all__ = ["driver"]
 
 MAX_TEXT = 10_000  # characters of one note
 MAX_ROWS = 50  # notes of one answer
+MAX_CANDIDATES = 5  # things that are named where several fit
+MORNING = clock_time(9)  # of a reminder that names only a day
 
-COLUMNS = "note.id, note.kind, note.text, note.created, note.done, note.label"
+COLUMNS = "note.id, note.kind, note.list, note.text, note.created, note.done, note.due, note.label"
 Row = tuple[Any, ...]
 NoteText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+ListName = Annotated[str, Field(max_length=60, description="like shopping")]
+Thing = Annotated[
+    str,
+    BeforeValidator(lambda thing: str(thing) if isinstance(thing, int) else thing),
+    Field(min_length=1, max_length=1_000, description="its number, or words that are in it"),
+]
+NUMBER = re.compile(r"(?:#|(?:number|no\.?|note|item|task|reminder) )?(\d{1,18})")
+OPEN = "kind = 'todo' AND done IS NULL"
 
 
-def driver(_config: Mapping[str, Any]) -> Driver:
-    """The notes device. It needs no configuration."""
-    add, forget, done = _writers()
-    return Driver("notes", tools=[*add, notes_recall, notes_list, done, forget])
+def driver(config: Mapping[str, Any]) -> Driver:
+    """The notes device. `config`: zone (of reminders; default: the system's)."""
+    zone = zone_of(str(config["zone"])) if config.get("zone") else system_zone()
+    reminders = Reminders()
+
+    def now() -> datetime:
+        return datetime.now(UTC).astimezone(zone)
+
+    tools = [*_writers(now, reminders), notes_recall, notes_list, notes_todo_done, notes_forget]
+    return Driver("notes", tools=tools, observe=reminders.observe)
 
 
-def _writers() -> tuple[list[Tool], Tool, Tool]:
+def _writers(now: Any, reminders: Reminders) -> list[Tool]:
     numbering = asyncio.Lock()  # between the highest number read and the next one staged
 
-    async def put(context: Context, kind: str, text: str) -> int:
+    async def put(
+        context: Context, kind: str, text: str, list_: str = "todo", due: float | None = None
+    ) -> int:
         if not text.strip():
             raise ToolError("there is nothing to remember: the text is empty.")
         async with numbering:
             ((highest,),) = await context.store.read("SELECT coalesce(max(id), 0) FROM note")
-            row = (highest + 1, kind, text.strip(), context.label, context.pid, time.time())
+            row = (highest + 1, kind, list_, text.strip(), context.label, context.pid)
             context.store.write(
-                "INSERT INTO note (id, kind, text, label, pid, created) VALUES (?, ?, ?, ?, ?, ?)",
-                row,
+                "INSERT INTO note (id, kind, list, text, label, pid, created, due) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, time.time(), due),
             )
         return int(highest + 1)
 
-    @tool(effect="local", label="trusted", payload=["text"])
+    @tool(
+        effect="local",
+        label="trusted",
+        payload=["text"],
+        hints="remember that note this down keep in mind save write down don't forget make a note "
+        "my name is i like my favorite password code birthday",
+    )
     async def notes_remember(text: NoteText, *, context: Context) -> str:
         """Remembers something for later conversations, in words that will make sense then."""
         return f"Remembered as note {await put(context, 'note', text)}."
 
-    @tool(effect="local", label="trusted", payload=["text"])
-    async def notes_todo_add(text: NoteText, *, context: Context) -> str:
-        """Adds a thing to do to the list."""
-        return f"Added to the list as {await put(context, 'todo', text)}."
+    @tool(
+        effect="local",
+        label="trusted",
+        payload=["text"],
+        hints="add to my todo to do shopping grocery list put on the list task i need to buy get "
+        "things to do new item",
+    )
+    async def notes_todo_add(
+        text: NoteText,
+        list: ListName = "todo",  # noqa: A002
+        *,
+        context: Context,
+    ) -> str:
+        """Adds a thing to a list: to the things to do, or to a list of another name."""
+        name = list_name(list)
+        return f"Added to the {name} list as {await put(context, 'todo', text, name)}."
 
-    @tool(effect="local", label="trusted", authority=["id"])
-    async def notes_todo_done(id: int, *, context: Context) -> str:  # noqa: A002
-        """Marks a thing to do as done."""
-        kind, done = await _find(context, id)
-        if kind != "todo":
-            raise ToolError(f"note {id} is nothing to do.")
-        if done is None:
-            context.store.write("UPDATE note SET done = ? WHERE id = ?", (time.time(), id))
-        return f"{id} is done."
+    @tool(
+        effect="local",
+        label="trusted",
+        payload=["text"],
+        hints="remind me to reminder set a timer alarm for in minutes hours tomorrow at pm am wake "
+        "me up alert notify later don't let me forget",
+    )
+    async def notes_remind(
+        text: NoteText,
+        when: Annotated[
+            str,
+            Field(max_length=60, description="in 10 minutes, tomorrow at 5pm, friday 9:00"),
+        ],
+        *,
+        context: Context,
+    ) -> str:
+        """Reminds the user of something at a time."""
+        present = now()
+        due = _moment(parse(when, present), present)
+        if due <= present:
+            raise ToolError(f"{when!r} is in the past; it is {_minute(present)} now.")
+        number = await put(context, "todo", text, "reminders", due.timestamp())
+        reminders.expect(due.timestamp())
+        return f"Reminder {number} is set for {_minute(due)}: {text.strip()}"
 
-    @tool(effect="local", label="trusted", authority=["id"])
-    async def notes_forget(id: int, *, context: Context) -> str:  # noqa: A002
-        """Forgets a note or a thing to do for good."""
-        await _find(context, id)
-        context.store.write("DELETE FROM note WHERE id = ?", (id,))
-        return f"{id} is forgotten."
-
-    return [notes_remember, notes_todo_add], notes_forget, notes_todo_done
+    return [notes_remember, notes_todo_add, notes_remind]
 
 
-@tool(effect="pure")
+def list_name(name: str) -> str:
+    """`my Shopping List` as `shopping`; todo for the list of things to do."""
+    words = " ".join(name.lower().replace("-", " ").strip(" .!?\"'").split())
+    words = re.sub(r"^(?:my|the|our|a) ", "", words).removesuffix(" list")
+    return "todo" if words in ("", "to do", "todos", "to dos", "list", "task", "tasks") else words
+
+
+def _moment(day: date, present: datetime) -> datetime:
+    if isinstance(day, datetime):
+        return day.astimezone(present.tzinfo)
+    return datetime.combine(day, MORNING, present.tzinfo)
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%A} {moment:%Y-%m-%d %H:%M}"
+
+
+# ---- Reading -------------------------------------------------------------------------------------
+
+
+@tool(
+    effect="pure",
+    hints="what did i tell you do you remember recall what is my where did i when is my find note "
+    "about did i say look up memory",
+)
 async def notes_recall(
     query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
     *,
     context: Context,
 ) -> Labelled:
     """Finds what was remembered, by words: the best matches first."""
-    words = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", query))
+    found = re.findall(r"\w+", query)
+    words = " OR ".join(f'"{word}"' for word in (stems(query) and _content(found)) or found)
     if not words:
         raise ToolError("the query has no words to look for.")
     rows = await context.store.read(
@@ -96,44 +171,138 @@ async def notes_recall(
     return _told(rows, "Nothing like that was remembered.")
 
 
-@tool(effect="pure")
+def _content(words: list[str]) -> list[str]:
+    """The words that are no stop words."""
+    return [word for word in words if stems(word)]
+
+
+@tool(
+    effect="pure",
+    hints="show list what's on my todo to do shopping list what do i have to do read my notes all "
+    "notes tasks reminders things left open done finished",
+)
 async def notes_list(
     kind: Annotated[
         Literal["todo", "note", "done"], Field(description="open things to do, notes, or done")
     ] = "todo",
+    list: Annotated[str, Field(max_length=60, description="like shopping; otherwise all")] = "",  # noqa: A002
     *,
     context: Context,
 ) -> Labelled:
     """Lists what is to be done, or the notes: the newest first."""
-    which = {
-        "todo": "kind = 'todo' AND done IS NULL",
-        "done": "kind = 'todo' AND done IS NOT NULL",
-        "note": "kind = 'note'",
-    }
+    which = {"todo": OPEN, "done": "kind = 'todo' AND done IS NOT NULL", "note": "kind = 'note'"}
+    where = which[kind]
+    given: tuple[str, ...] = ()
+    name = list_name(list) if list.strip() else ""
+    if name and kind != "note":
+        where, given = f"{where} AND list = ?", (name,)
     rows = await context.store.read(
-        f"SELECT {COLUMNS} FROM note WHERE {which[kind]} ORDER BY id DESC LIMIT {MAX_ROWS + 1}"
+        f"SELECT {COLUMNS} FROM note WHERE {where} ORDER BY id DESC LIMIT {MAX_ROWS + 1}", given
     )
-    return _told(rows, "There is nothing to do." if kind == "todo" else "There is none.")
-
-
-async def _find(context: Context, number: int) -> Row:
-    rows = await context.store.read("SELECT kind, done FROM note WHERE id = ?", (number,))
-    if not rows:
-        raise ToolError(f"there is no note {number}; notes_list and notes_recall tell the numbers.")
-    return rows[0]
+    nothing = "There is nothing to do." if kind == "todo" else "There is none."
+    if name and name != "todo":
+        nothing = f"There is nothing on the {name} list."
+    return _told(rows, nothing)
 
 
 def _told(rows: Sequence[Row], nothing: str) -> Labelled:
     """Notes as lines of text, as trustworthy as the least of them."""
-    lines = []
-    for number, kind, text, created, done, _ in rows[:MAX_ROWS]:
-        state = f"done {_date(done)}" if done else "to do" if kind == "todo" else _date(created)
-        lines.append(f"{number} ({state}): {text}")
+    lines = [_line(row) for row in rows[:MAX_ROWS]]
     if len(rows) > MAX_ROWS:
         lines.append(f"[only the first {MAX_ROWS} are shown]")
-    tainted = any(row[-1] != "trusted" for row in rows[:MAX_ROWS])
-    return Labelled("\n".join(lines) or nothing, "untrusted" if tainted else "trusted")
+    return Labelled("\n".join(lines) or nothing, _label(rows[:MAX_ROWS]))
+
+
+def _line(row: Row) -> str:
+    number, kind, list_, text, created, done, due, _ = row
+    if done:
+        state = f"done {_date(done)}"
+    elif due:
+        state = f"{datetime.fromtimestamp(due):%Y-%m-%d %H:%M}"
+    elif kind == "todo":
+        state = "to do" if list_ == "todo" else list_
+    else:
+        state = _date(created)
+    return f"{number} ({state}): {text}"
+
+
+def _label(rows: Sequence[Row]) -> Literal["trusted", "untrusted"]:
+    return "untrusted" if any(row[-1] != "trusted" for row in rows) else "trusted"
 
 
 def _date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).date().isoformat()
+
+
+# ---- Ending --------------------------------------------------------------------------------------
+
+
+@tool(
+    effect="local",
+    label="trusted",
+    authority=["thing"],
+    hints="done finished completed mark as done check off tick off cross off i bought i did i have "
+    "got complete task",
+)
+async def notes_todo_done(thing: Thing, *, context: Context) -> Labelled:
+    """Marks a thing to do as done, by its number or its words."""
+    row = await _find(context, thing, OPEN)
+    number, kind, _, text, _, done, _, label = row
+    if kind != "todo":
+        raise ToolError(f"note {number} is nothing to do.")
+    if done is None:
+        context.store.write("UPDATE note SET done = ? WHERE id = ?", (time.time(), number))
+    return Labelled(f"{number} is done: {text}", label)
+
+
+@tool(
+    effect="local",
+    label="trusted",
+    authority=["thing"],
+    hints="forget delete remove cancel erase drop note reminder from my list take off get rid of "
+    "never mind about",
+)
+async def notes_forget(thing: Thing, *, context: Context) -> Labelled:
+    """Forgets a note, a reminder or a thing to do for good, by its number or its words."""
+    number, _, _, text, _, _, _, label = await _find(context, thing, "1")
+    context.store.write("DELETE FROM note WHERE id = ?", (number,))
+    return Labelled(f"{number} is forgotten: {text}", label)
+
+
+async def _find(context: Context, thing: str, among: str) -> Row:
+    """The note of a number, or the one among some that the words mean.
+
+    Raises ToolError if that is none, or several.
+    """
+    if number := NUMBER.fullmatch(thing.strip().lower()):
+        rows = await context.store.read(
+            f"SELECT {COLUMNS} FROM note WHERE id = ?", (int(number[1]),)
+        )
+        if not rows:
+            raise ToolError(
+                f"there is no note {number[1]}; notes_list and notes_recall tell the numbers."
+            )
+        return rows[0]
+    wanted = set(stems(thing))
+    rows = await context.store.read(f"SELECT {COLUMNS} FROM note WHERE {among} ORDER BY id DESC")
+    scored = [(_fit(wanted, row[3]), row) for row in rows]
+    most = max((score for score, _ in scored), default=(0, 0.0))
+    if not most[0]:
+        raise ToolError(f"nothing is noted with the words of {thing[:100]!r}.")
+    fitting = [row for score, row in scored if score == most]
+    if len(fitting) > 1:
+        named = "; ".join(map(_named, fitting[:MAX_CANDIDATES]))
+        raise ToolError(f"{thing[:100]!r} may be one of these: {named}. Say its number.")
+    return fitting[0]
+
+
+def _fit(wanted: set[str], text: str) -> tuple[int, float]:
+    """How many of the words are in a text, and whether it is nothing but them."""
+    words = set(stems(text))
+    shared = len(wanted & words)
+    return shared, float(words == wanted)
+
+
+def _named(row: Row) -> str:
+    """A candidate in an error, which is trusted: the words of others stay out of it."""
+    return f"{row[0]}, {row[3][:60]}" if row[-1] == "trusted" else f"{row[0]}"

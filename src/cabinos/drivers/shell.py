@@ -80,12 +80,24 @@ def driver(config: Mapping[str, Any]) -> Driver:
     fields = {k: int(config[k]) for k in ("memory", "file", "processes", "scratch") if k in config}
     sandbox = Sandbox(str(config.get("bwrap", "bwrap")), Limits(**fields))
 
-    @tool(effect="raw", authority=["command"], needs="shell")
+    @tool(
+        effect="raw",
+        authority=["command"],
+        needs="shell",
+        hints="run execute a shell command terminal bash script program compile build test install "
+        "git make rename move delete files",
+    )
     async def shell_run(command: Command, timeout: Timeout = 60, *, context: Context) -> str:
         """Runs a command. Granted folders are at /files/<folder>, where it starts. No network."""
         return await sandbox.run(command, timeout, _grants(context), writing=True)
 
-    @tool(effect="pure", authority=["command"], needs="shell")
+    @tool(
+        effect="pure",
+        authority=["command"],
+        needs="shell",
+        hints="run a command that only looks shell terminal grep count lines words du disk space "
+        "ls show git log status wc",
+    )
     async def shell_read(command: Command, timeout: Timeout = 60, *, context: Context) -> str:
         """Runs a command that only looks: like shell_run, but every folder is read-only."""
         return await sandbox.run(command, timeout, _grants(context), writing=False)

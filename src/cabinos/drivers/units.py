@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from cabinos.drivers.numerals import decimal_of, numeral
 from cabinos.kernel.driver import Driver, tool
 from cabinos.kernel.errors import ToolError
 
@@ -205,7 +206,13 @@ def driver(_config: Mapping[str, Any]) -> Driver:
 Unit = Annotated[str, Field(min_length=1, max_length=40, description="like km, lb, °F, GiB, cup")]
 
 
-@tool(effect="pure", label="trusted")
+@tool(
+    effect="pure",
+    label="trusted",
+    hints="convert how many how much in is to into units inches feet miles km meters cm pounds kg "
+    "grams ounces liters gallons cups celsius fahrenheit degrees temperature mph hours "
+    "minutes seconds bytes gb acres",
+)
 async def units_convert(
     value: Annotated[str | int | float, Field(description="a number, or a fraction like 3/4")],
     from_unit: Unit,
@@ -259,6 +266,9 @@ def _number(value: str | float) -> Fraction:
             raise ToolError(f"numbers have at most {MAX_DIGITS} digits.")
         return Fraction(parts[0]) / Fraction(parts[1])
     except (InvalidOperation, ValueError, OverflowError):
+        in_words = numeral(text)
+        if in_words is not None:
+            return in_words
         raise ToolError(f"{value!r} is not a number; write it like 12.5 or 3/4.") from None
     except ZeroDivisionError:
         raise ToolError(f"{value!r} divides by zero.") from None
@@ -266,24 +276,8 @@ def _number(value: str | float) -> Fraction:
 
 def _written(exact: Fraction) -> str:
     """`= 12.5`, or `≈ 0.333333333333333 (exactly 1/3)`."""
-    if (decimal := _decimal(exact)) is not None:
+    if (decimal := decimal_of(exact, MAX_DIGITS)) is not None:
         return f"= {decimal}"
     rounded = f"{Decimal(exact.numerator) / Decimal(exact.denominator):.{ROUNDED}g}"
     fraction = str(exact)
     return f"≈ {rounded}" + (f" (exactly {fraction})" if len(fraction) <= MAX_DIGITS else "")
-
-
-def _decimal(exact: Fraction) -> str | None:
-    """All decimals of a fraction, or None if they do not end within MAX_DIGITS."""
-    rest, places = exact.denominator, 0
-    while rest % 10 == 0:
-        rest, places = rest // 10, places + 1
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest, places = rest // prime, places + 1
-    if rest != 1 or places > MAX_DIGITS:
-        return None
-    digits = str(abs(exact.numerator) * 10**places // exact.denominator).rjust(places + 1, "0")
-    whole, decimals = digits[: len(digits) - places], digits[len(digits) - places :].rstrip("0")
-    sign = "-" if exact < 0 else ""
-    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"

@@ -115,7 +115,14 @@ class _Saved:
 def _fetch_tool(source: _Online | _Saved, *, egress: bool) -> Tool:
     kept: OrderedDict[tuple[int, str], str] = OrderedDict()
 
-    @tool(effect="pure", egress=egress, authority=["url"], needs="web")
+    @tool(
+        effect="pure",
+        egress=egress,
+        authority=["url"],
+        needs="web",
+        hints="open read fetch web page website site url link http https www article online "
+        "summarize this page what does it say download visit",
+    )
     async def web_fetch(
         url: Url, offset: Offset = 1, limit: Limit = 1_000, *, context: Context
     ) -> str:
@@ -181,7 +188,14 @@ def _search_tool(template: str, private: list[str], settings: Mapping[str, Any])
     own = f"{service.hostname}:{service.port}" if service.port else service.hostname
     fetcher = Fetcher(allow_private=[*private, own], **settings)
 
-    @tool(effect="pure", egress=True, payload=["query"], needs="web")
+    @tool(
+        effect="pure",
+        egress=True,
+        payload=["query"],
+        needs="web",
+        hints="search the web internet google look up online find information about latest news "
+        "current results who is what is recent",
+    )
     async def web_search(
         query: Annotated[str, Field(min_length=1, max_length=400)], *, context: Context
     ) -> str:
@@ -214,7 +228,12 @@ def _line(value: object) -> str:
 
 
 def _browse_tool(pages: SavedPages) -> Tool:
-    @tool(effect="pure", needs="web")
+    @tool(
+        effect="pure",
+        needs="web",
+        hints="saved pages web list bookmarks which pages articles are there stored kept offline "
+        "archive",
+    )
     async def web_browse(
         contains: Annotated[str, Field(max_length=200, description="part of the URL")] = "",
     ) -> str:

@@ -87,6 +87,7 @@ class Tool:
     validate: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     needs: Literal["", "files", "web", "shell"] = ""  # offered only to who has such a capability
     pinned: str = ""  # hash of a foreign schema (MCP): a change asks again
+    hints: str = ""  # words by which people ask for it, for retrieval; no model sees them
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as `run` takes them; raises InvalidArguments, saying which is wrong."""
@@ -130,6 +131,7 @@ def tool(
     payload: Sequence[str] = (),
     check: Callable[..., Awaitable[Outcome]] | None = None,
     needs: Literal["", "files", "web", "shell"] = "",
+    hints: str = "",
     name: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]: ...
 def tool(

@@ -17,7 +17,10 @@ __all__ = ["Event", "Events", "Kind", "Listener"]
 # fault     pages were evicted or recalled            {"action", "pages"}
 # state     blocked, stopped, in doubt or ready again {"state", "why"}; stopped or lost: {"error"}
 # exit      it has ended                              {"status", "text", "value", "error"}
-Kind = Literal["text", "retry", "call", "result", "thought", "ask", "fault", "state", "exit"]
+# reminder  of no process (pid 0): a person is to be told   {"note", "text", "due"}
+Kind = Literal[
+    "text", "retry", "call", "result", "thought", "ask", "fault", "state", "exit", "reminder"
+]
 
 
 @dataclass(frozen=True, slots=True)

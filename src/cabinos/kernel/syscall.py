@@ -231,6 +231,7 @@ class Entry:
     takes: tuple[str, ...] = ()
     shown: str = ""  # a description; "" hides it from models
     properties: Mapping[str, Any] = field(default_factory=dict)
+    hints: str = ""  # words by which people ask for it
 
 
 TEXT, INT, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
@@ -244,6 +245,8 @@ SYSCALLS: dict[str, Entry] = {
         "Run Python and get the value of its last expression. Exact arithmetic, dates, text, JSON. "
         "It can call the other tools as functions.",
         {"code": TEXT},
+        "python code program script run execute loop compute simulate prime fibonacci sort reverse "
+        "count json function algorithm list comprehension how many letters",
     ),
     "narrow": Entry(sys_narrow, ("path", "mode")),  # programs have `open` and `list` for themselves
     "read": Entry(_mounted("read"), ("path",)),
@@ -254,6 +257,7 @@ SYSCALLS: dict[str, Entry] = {
         ("query",),
         "Bring back what was swapped out of this conversation, by a page's handle or by words.",
         {"handle": TEXT, "query": TEXT, "offset": INT},
+        "earlier before in this conversation what did i say you said previously bring back above",
     ),
     "pin": Entry(sys_pin, ("handle",)),
     "evict": Entry(sys_evict),
@@ -262,9 +266,16 @@ SYSCALLS: dict[str, Entry] = {
         ("request",),
         "Start a helper process on a request of its own; it works while you go on.",
         {"request": TEXT},
+        "helper in parallel at the same time background delegate subtask start another process",
     ),
     "fork": Entry(sys_fork),
-    "wait": Entry(sys_wait, ("pid",), "Wait for a helper and get its answer.", {"pid": INT}),
+    "wait": Entry(
+        sys_wait,
+        ("pid",),
+        "Wait for a helper and get its answer.",
+        {"pid": INT},
+        "wait for the helper child process answer result finished",
+    ),
     "kill": Entry(sys_kill, ("pid",)),
     "send": Entry(sys_send, ("text", "pid")),
     "recv": Entry(sys_recv),
@@ -273,12 +284,14 @@ SYSCALLS: dict[str, Entry] = {
         ("question",),
         "Ask the person a question and wait for the answer.",
         {"question": TEXT},
+        "ask me a question first check with me what do i prefer clarify",
     ),
     "sleep": Entry(
         sys_sleep,
         ("seconds",),
         "Wait for some seconds; a restart does not matter.",
         {"seconds": NUMBER},
+        "wait for seconds pause sleep delay then continue",
     ),
 }
 
@@ -306,6 +319,7 @@ def model_tools() -> dict[str, Tool]:
             _never,
             effect="local",
             label="trusted",
+            hints=entry.hints,
         )
         for name, entry in SYSCALLS.items()
         if entry.shown

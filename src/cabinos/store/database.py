@@ -34,16 +34,24 @@ __all__ = ["Row", "Statement", "Store"]
 APPLICATION_ID = 0x43414249  # "CABI", as file(1) may report it
 # MIGRATIONS[n - 1] takes a file of version n to version n + 1.
 MIGRATIONS: tuple[str, ...] = (
-    # 2: pages are found by 8 bytes of their hash and journal rows keep as many of their link, since
+    # 2: named lists of things to do, and reminders: a thing to do with a time, of which a person
+    # is told once.
+    """
+    ALTER TABLE note ADD COLUMN list TEXT NOT NULL DEFAULT 'todo';
+    ALTER TABLE note ADD COLUMN due REAL;
+    ALTER TABLE note ADD COLUMN told REAL;
+    CREATE INDEX note_to_tell ON note (due) WHERE due IS NOT NULL AND told IS NULL;
+    """,
+    # 3: pages are found by 8 bytes of their hash and journal rows keep as many of their link, since
     # the whole head of the chain stands in `meta`; nobody asked for processes by root.
     """
-    CREATE TABLE page_2 (
+    CREATE TABLE page_3 (
         id INTEGER PRIMARY KEY, hash BLOB NOT NULL, role TEXT NOT NULL, label TEXT NOT NULL,
         meta TEXT, tokens INTEGER NOT NULL, text TEXT NOT NULL
     ) STRICT;
-    INSERT INTO page_2 SELECT * FROM page;
+    INSERT INTO page_3 SELECT * FROM page;
     DROP TABLE page;
-    ALTER TABLE page_2 RENAME TO page;
+    ALTER TABLE page_3 RENAME TO page;
     CREATE INDEX page_by_hash ON page (substr(hash, 1, 8));
     DROP INDEX process_by_root;
     INSERT INTO meta SELECT 'journal', json_array(seq, lower(hex(chain)))
