@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cabinos.kernel.budget import Budget
+from cabinos.kernel.budget import Account
 from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.driver import Integrity, Message
 from cabinos.kernel.errors import InvalidArguments, KernelError
@@ -64,14 +64,15 @@ def make_process(
         spawn.nice,
         spawn.interactive,
         image_state=state,
-        account=(spawn.budget or Budget()).account(),
+        account=spawn.budget.account() if spawn.budget else Account(),
         above=parent,
     )
     if parent is not None:
         process.read(parent.label)
     if spawn.image == "chat":
         _first_pages(m, process, spawn)
-        _earlier_pages(m, process, spawn.messages)
+        if spawn.messages:
+            _earlier_pages(m, process, spawn.messages)
     m.table.add(process)
     m.journal.append(pid, "spawn", image=spawn.image, title=process.title, parent=process.parent)
     return process

@@ -75,7 +75,8 @@ class Capabilities:
 
     def __post_init__(self) -> None:
         names = [grant.name for grant in self.files]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
             raise InvalidArguments(
                 f"two granted folders are called {twice[0]!r}; give one of them another name."
             )
