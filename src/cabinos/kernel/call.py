@@ -89,9 +89,7 @@ async def _act(
     outside = tool.effect in ("keyed", "raw")
     record["s"] = "sent"
     m.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
-    left, began = budget.seconds_left(process.accounts()), time.monotonic()
-    if left == 0:
-        raise BudgetExceeded("the time of its budget, or of an ancestor's, is used up.")
+    left, began = budget.require_time(process.accounts()), time.monotonic()
     limit = TIMEOUT if left is None else min(TIMEOUT, left)
     try:
         with m.acting(process.pid, outside, limit):  # a stop now would leave a doubt

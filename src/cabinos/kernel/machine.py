@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
+from cabinos.kernel import budget
 from cabinos.kernel.asks import Ask, Asks, Kind
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.control import Control
@@ -67,7 +68,6 @@ class Machine(Devices):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._acting: Counter[int] = Counter()  # effects under way, by pid
         self._woken: set[int] = set()  # while they ran
-        self._stopping: dict[int, str] = {}  # at the next syscall; why
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._settled: dict[int, asyncio.Event] = {}
         self._control = Control(self)
@@ -91,8 +91,8 @@ class Machine(Devices):
         try:
             while not self._closing:
                 results = await settle(self, process) if process.pending else None
-                if process.pid in self._stopping:
-                    self._halt(process, self._stopping.pop(process.pid))
+                if process.waiting is not None:  # a stop was ordered while an effect was under way
+                    self._halt(process, process.waiting)
                     return
                 if results is None and process.pending:
                     if process.pid in self._woken:
@@ -103,13 +103,17 @@ class Machine(Devices):
                 step = self.images[process.image].resume(process.image_state, results)
                 process.image_state, action = step if isinstance(step, tuple) else await step
                 process.step += 1
+                if action.seconds:
+                    budget.settle(process.accounts(), (0, 0), (0, 0), action.seconds)
+                    self.save_lineage(process)
                 if isinstance(action, Exit):
-                    self._exit(
-                        process, "done" if action.ok else "failed", action.text, action.value
-                    )
+                    code = "done" if action.ok else "failed"
+                    self._exit(process, code, action.text, action.value, note=action.note)
                     return
                 process.pending = pending_calls(action)
                 self.store.save(process)
+                if action.seconds:
+                    budget.require_time(process.accounts())
         except (StoreError, KernelError) as error:
             if self.store.failure is None:
                 self._give_up(process, str(error), type(error).__name__)
@@ -183,10 +187,17 @@ class Machine(Devices):
         self.events.tell_all("state", state="lost", why=str(error), error=kind)
         self._tell_all()
 
-    def _exit(self, process: Process, code: str, text: str, value: Any, error: str = "") -> None:
-        status: dict[str, Any] = {"code": code}
-        if value is not None:
-            status["value"] = value
+    def _exit(
+        self,
+        process: Process,
+        code: str,
+        text: str,
+        value: Any,
+        error: str = "",
+        note: str = "",
+    ) -> None:
+        told = {"code": code, "value": value, "note": note or None}
+        status = {name: what for name, what in told.items() if what is not None}
         if process.result is None or self.pages.get(process.result).text != text:
             page = self.pages.put(
                 "assistant", text, tokens=self.count(process, text), label=process.label
@@ -194,14 +205,15 @@ class Machine(Devices):
             process.result = page.id
         process.state, process.waiting, process.wake = State.EXITED, None, None
         process.ended, process.status, process.pending = time.time(), status, {}
-        self._stopping.pop(process.pid, None)
         if timer := self._timers.pop(process.pid, None):
             timer.cancel()
         self.asks.withdraw(process.pid)
         self.journal.append(process.pid, "exit", page=process.result, **status)
         self.store.save(process)
         self.store.kick()
-        self.events.emit(process.pid, "exit", status=code, text=text, value=value, error=error)
+        self.events.emit(
+            process.pid, "exit", status=code, text=text, value=value, error=error, note=note
+        )
         self._tell(process.pid)
         if process.parent is not None:
             self.wake(process.parent)
@@ -248,22 +260,25 @@ class Machine(Devices):
         if process.state in (State.EXITED, State.STOPPED):
             return
         if self._acting[pid]:
-            self._stopping[pid] = why
-            return
-        await self._cancel(pid)
-        if process.state not in (State.EXITED, State.STOPPED):
-            self._halt(process, why)
+            process.waiting = why  # which holds even if the machine dies before
+            self.store.save(process)
+        else:
+            await self._cancel(pid)
+            if process.state not in (State.EXITED, State.STOPPED):
+                self._halt(process, why)
         await self.store.commit()
 
     async def cont(self, pid: int) -> None:
         """Lets a stopped process go on where it was. Raises KernelError if it is not stopped."""
         process = self.table.get(pid)
-        if self._stopping.pop(pid, None) is not None:
-            return  # the stop has not happened yet
-        if process.state != State.STOPPED:
+        if process.state == State.READY and process.waiting is not None:
+            process.waiting = None  # the stop has not happened yet
+            self.store.save(process)
+        elif process.state == State.STOPPED:
+            self.journal.append(pid, "cont")
+            self.make_ready(process)
+        else:
             raise KernelError(f"process {pid} is not stopped but {process.state}.")
-        self.journal.append(pid, "cont")
-        self.make_ready(process)
         await self.store.commit()
 
     async def renice(self, pid: int, nice: int) -> None:
@@ -283,14 +298,14 @@ class Machine(Devices):
         self.store.save(process)
         await self.store.commit()
 
-    async def set_budget(self, pid: int, budget: Budget) -> None:
-        """Sets those limits of a process that `budget` names; what is spent stays spent."""
+    async def set_budget(self, pid: int, limit: Budget) -> None:
+        """Sets those limits of a process that `limit` names; what is spent stays spent."""
         process = self.table.get(pid)
-        limits, account = budget.account(), process.account
+        limits, account = limit.account(), process.account
         for name in ("token_limit", "second_limit", "micro_limit"):
             if getattr(limits, name) is not None:
                 setattr(account, name, getattr(limits, name))
-        self.journal.append(pid, "budget", **asdict(budget))
+        self.journal.append(pid, "budget", **asdict(limit))
         self.store.save(process)
         await self.store.commit()
 
@@ -413,7 +428,10 @@ class Machine(Devices):
                 self.journal.append(process.pid, "lost")
                 self.store.save(process)
         for process in list(self.table.where("state = 'ready'")):
-            self.start(process)
+            if process.waiting is None:
+                self.start(process)
+            else:
+                self._halt(process, process.waiting)
         for process in list(self.table.where("state = 'blocked' AND wake IS NOT NULL")):
             self._set_timer(process)
 

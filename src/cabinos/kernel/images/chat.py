@@ -15,6 +15,7 @@ from cabinos.kernel.image import Call, Exit, Result, Step, Syscall
 __all__ = ["MAX_STEPS", "Chat"]
 
 MAX_STEPS = 50  # thoughts in one turn, unless asked for otherwise
+CUT = "the answer was cut off: it reached the most tokens it may have."
 CLIP = 500  # characters of what is wrong with an answer
 MAX_RETRIES = 3  # of a structured answer that does not fit
 DEFAULTS: dict[str, Any] = {
@@ -50,7 +51,9 @@ class Chat:
         if phase == "recv":
             assert results is not None
             if results["0"].value is None:
-                return {**state, "phase": "done"}, Exit(state.get("answer", ""))
+                return {**state, "phase": "done"}, Exit(
+                    state.get("answer", ""), note=state.get("note", "")
+                )
             return _think(_turn(state))
         return _think(state)
 
@@ -70,15 +73,16 @@ def _think(state: dict[str, Any], say: str = "") -> Step:
 
 def _turn(state: dict[str, Any]) -> dict[str, Any]:
     """The state at the beginning of a turn."""
-    return {k: v for k, v in state.items() if k not in ("steps", "retries", "answer")}
+    return {k: v for k, v in state.items() if k not in ("steps", "retries", "answer", "note")}
 
 
 def _after_thought(state: dict[str, Any], result: Result) -> Step:
     if not result.ok:
         return {**state, "phase": "done"}, Exit(str(result.value), ok=False)
     thought = result.value
+    note = CUT if thought["finish"] == "length" else ""
     if thought["calls"] and state.get("hand_back"):
-        return {**state, "phase": "done"}, Exit(thought["text"])
+        return {**state, "phase": "done"}, Exit(thought["text"], note=note)
     if thought["calls"]:
         calls = {
             id_: Call(name, arguments if arguments is not None else None)
@@ -97,11 +101,12 @@ def _after_thought(state: dict[str, Any], result: Result) -> Step:
             say = f"That does not fit: {problem} Answer again with JSON that fits the schema only."
             return _think({**state, "retries": retries}, say)
         if not state.get("stay"):
-            return {**state, "phase": "done"}, Exit(text, value=value)
+            return {**state, "phase": "done"}, Exit(text, value=value, note=note)
     state = {**state, "phase": "recv"}
     if state.get("stay"):
         return state, Syscall.one("recv")
-    return {**state, "answer": text}, Syscall.one("recv", wait=False)
+    told = {"answer": text, "note": note} if note else {"answer": text}
+    return {**state, **told}, Syscall.one("recv", wait=False)
 
 
 def _misfit(text: str, schema: Mapping[str, Any]) -> tuple[str, Any]:
