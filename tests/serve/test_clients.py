@@ -2,23 +2,19 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cabinos.kernel.capability import ClientTool
 from cabinos.kernel.driver import Message, tool
 from cabinos.kernel.errors import ContextOverflow, KernelError
-from cabinos.kernel.kernel import Kernel, ProcessHandle, Spawn
+from cabinos.kernel.kernel import ProcessHandle, Spawn
 from cabinos.kernel.process import State
 from cabinos.serve.clients import change, deliver, fork_at
+from tests.kernel.help import open_kernel, run
 from tests.kernel.models import ScriptedModel, calls
 
 WEATHER = ClientTool("weather", "The weather.", '{"type": "object"}')
-
-
-def open_kernel(path: Path, model: ScriptedModel, **options: Any) -> Kernel:
-    return Kernel.open(path / "k.db", drivers=[], models=[model], **options)
 
 
 async def waits(handle: ProcessHandle, why: str) -> None:
@@ -48,7 +44,7 @@ def test_a_clients_call_waits_through_a_restart(tmp_path: Path) -> None:
             assert [m.name for m in shown[-2:]] == ["weather", "weather"]
             assert handle.process.label == "untrusted"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_clients_tool_hides_another_of_its_name_and_is_not_inherited(tmp_path: Path) -> None:
@@ -69,7 +65,7 @@ def test_a_clients_tool_hides_another_of_its_name_and_is_not_inherited(tmp_path:
         offered = [[t.description for t in r.tools if t.name == "weather"] for r in model.requests]
         assert sorted(offered) == [["The weather of this house."], *[["The weather."]] * 2]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_hand_back_ends_with_the_calls(tmp_path: Path) -> None:
@@ -88,7 +84,7 @@ def test_hand_back_ends_with_the_calls(tmp_path: Path) -> None:
             assert '"f"' in (last.meta or "")
         assert model.requests[0].messages == said
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_whole_conversation_is_never_shortened(tmp_path: Path) -> None:
@@ -111,7 +107,7 @@ def test_a_whole_conversation_is_never_shortened(tmp_path: Path) -> None:
                     await asyncio.sleep(0.002)
             assert "room for 750" in (handle.process.waiting or "")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_fork_at_a_page_knows_nothing_of_what_came_after(tmp_path: Path) -> None:
@@ -137,4 +133,4 @@ def test_a_fork_at_a_page_knows_nothing_of_what_came_after(tmp_path: Path) -> No
         assert shown.temperature == 0.1
         assert child.parent == handle.pid
 
-    asyncio.run(main())
+    run(main())
