@@ -18,15 +18,7 @@ from cabinos.store.encode import clean_text
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = [
-    "SYSTEM",
-    "copy_process",
-    "fork",
-    "fork_in_call",
-    "listen",
-    "make_child",
-    "make_process",
-]
+__all__ = ["SYSTEM", "copy_process", "fork", "fork_in_call", "listen", "make_child", "make_process"]
 
 SYSTEM = (
     "You are Cabin, an assistant that acts on the user's own machine. Use the tools for whatever "

@@ -18,13 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel import budget
 from cabinos.kernel.driver import Context, Labelled, Tool
-from cabinos.kernel.errors import (
-    BudgetExceeded,
-    Denied,
-    InvalidArguments,
-    KernelError,
-    ModelError,
-)
+from cabinos.kernel.errors import BudgetExceeded, Denied, InvalidArguments, KernelError, ModelError
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.policy import check
 from cabinos.kernel.process import Process
@@ -78,12 +72,7 @@ async def call_tool(m: "Machine", process: Process, call: str, record: Record) -
 
 
 async def _act(
-    m: "Machine",
-    process: Process,
-    call: str,
-    record: Record,
-    tool: Tool,
-    arguments: dict[str, Any],
+    m: "Machine", process: Process, call: str, record: Record, tool: Tool, arguments: dict[str, Any]
 ) -> Outcome:
     context = _context(m, process, call)
     outside = tool.effect in ("keyed", "raw")
@@ -164,11 +153,7 @@ def _approval(
 
 
 async def _in_doubt(
-    m: "Machine",
-    process: Process,
-    call: str,
-    record: Record,
-    tool: Tool | None,
+    m: "Machine", process: Process, call: str, record: Record, tool: Tool | None
 ) -> Outcome | Blocked | None:
     """What is known of a call that was under way, and is raw or whose tool is not there any more.
 

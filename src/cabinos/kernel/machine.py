@@ -48,12 +48,7 @@ class Machine(Devices):
     """What `Kernel` is made of, without its public face. Belongs to one event loop."""
 
     def __init__(
-        self,
-        store: Store,
-        drivers: Sequence[Driver],
-        policy: str,
-        quantum: int,
-        brain: str = "",
+        self, store: Store, drivers: Sequence[Driver], policy: str, quantum: int, brain: str = ""
     ) -> None:
         super().__init__(drivers, policy, quantum, brain)
         self.store = store
@@ -144,6 +139,12 @@ class Machine(Devices):
         loop = asyncio.get_running_loop()
         self._timers[process.pid] = loop.call_later(delay, self.wake, process.pid)
 
+    def _put(self, process: Process, state: State, why: str | None = None) -> None:
+        """Into a state in which the clock does not wake it."""
+        process.state, process.waiting, process.wake = state, why, None
+        if timer := self._timers.pop(process.pid, None):
+            timer.cancel()
+
     def wake(self, pid: int) -> None:
         """Something that a process may wait for has happened: its calls are asked again."""
         if pid in self._tasks:
@@ -155,17 +156,13 @@ class Machine(Devices):
 
     def make_ready(self, process: Process) -> None:
         """Sets a blocked or stopped process going."""
-        if timer := self._timers.pop(process.pid, None):
-            timer.cancel()
-        process.state, process.waiting, process.wake = State.READY, None, None
+        self._put(process, State.READY)
         self.store.save(process)
         self.start(process)
 
     def _halt(self, process: Process, why: str, error: str = "") -> None:
         """Stops a process that has no task, or whose task is about to end."""
-        process.state, process.waiting, process.wake = State.STOPPED, why, None
-        if timer := self._timers.pop(process.pid, None):
-            timer.cancel()
+        self._put(process, State.STOPPED, why)
         self.journal.append(process.pid, "stop", why=why)
         self.store.save(process)
         self.store.kick()
@@ -188,13 +185,7 @@ class Machine(Devices):
         self._tell_all()
 
     def _exit(
-        self,
-        process: Process,
-        code: str,
-        text: str,
-        value: Any,
-        error: str = "",
-        note: str = "",
+        self, process: Process, code: str, text: str, value: Any, error: str = "", note: str = ""
     ) -> None:
         told = {"code": code, "value": value, "note": note or None}
         status = {name: what for name, what in told.items() if what is not None}
@@ -203,10 +194,8 @@ class Machine(Devices):
                 "assistant", text, tokens=self.count(process, text), label=process.label
             )
             process.result = page.id
-        process.state, process.waiting, process.wake = State.EXITED, None, None
+        self._put(process, State.EXITED)
         process.ended, process.status, process.pending = time.time(), status, {}
-        if timer := self._timers.pop(process.pid, None):
-            timer.cancel()
         self.asks.withdraw(process.pid)
         self.journal.append(process.pid, "exit", page=process.result, **status)
         self.store.save(process)

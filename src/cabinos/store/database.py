@@ -13,7 +13,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
@@ -21,13 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol, Self, TypeVar
 
 from cabinos.store.encode import clean_text
-from cabinos.store.errors import (
-    StoreBusy,
-    StoreCorrupt,
-    StoreError,
-    StoreFailed,
-    StoreTooNew,
-)
+from cabinos.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreFailed, StoreTooNew
 
 __all__ = ["Row", "Statement", "Store"]
 
@@ -116,30 +110,25 @@ class Store:
         if read_only:
             if not path.is_file():
                 raise StoreError(f'{path}: there is no store yet. `cabin "…"` makes one.')
-            reader = _connect(path, "ro", synchronous)
-            try:
+            with ExitStack() as undo:
+                reader = _connect(path, "ro", synchronous)
+                undo.callback(reader.close)
                 if _version(reader, path) < VERSION:
                     raise StoreError(f"{path}: empty, or of an older Cabin, which a start mends.")
-            except BaseException:
-                reader.close()
-                raise
+                undo.pop_all()
             return cls(path, reader, None)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = _take_lock(path)
         except OSError as error:
             raise StoreError(f"{path}: cannot be opened: {error.strerror}.") from error
-        try:
+        with ExitStack() as undo:
+            undo.callback(lock.close)
             writer = _connect(path, "rwc", synchronous)
-            try:
-                _bring_up_to_date(writer, path)
-                store = cls(path, _connect(path, "ro", synchronous), lock)
-            except BaseException:
-                writer.close()
-                raise
-        except BaseException:
-            lock.close()
-            raise
+            undo.callback(writer.close)
+            _bring_up_to_date(writer, path)
+            store = cls(path, _connect(path, "ro", synchronous), lock)
+            undo.pop_all()
         store._writer = writer
         return store
 
