@@ -354,3 +354,23 @@ def test_the_window_is_the_clients_to_mind_unless_it_says_auto(tmp_path: Path) -
         )
         assert second.output_text == "ok"
     assert "swapped out" in said(model)[0][1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"background": True}, "background is not supported: the answer comes while you wait"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            "images are not supported: the models here read text.",
+        ),
+    ],
+)
+def test_images_and_background_are_refused_with_a_reason(
+    tmp_path: Path, wrong: dict[str, object], message: str
+) -> None:
+    with (
+        served(tmp_path, ScriptedModel("a")) as server,
+        pytest.raises(BadRequestError, match=message),
+    ):
+        server.client().responses.create(**{"model": "scripted", "input": "x", **wrong})

@@ -18,16 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel import budget
 from cabinos.kernel.driver import Context, Labelled, Tool
-from cabinos.kernel.errors import (
-    BudgetExceeded,
-    Denied,
-    InvalidArguments,
-    KernelError,
-    ModelError,
-)
-from cabinos.kernel.labels import TRUSTED, UNTRUSTED
+from cabinos.kernel.errors import BudgetExceeded, Denied, InvalidArguments, KernelError, ModelError
+from cabinos.kernel.monitor import decide, origins, source, spent
 from cabinos.kernel.outcome import Blocked, Outcome, Record
-from cabinos.kernel.policy import Policy, Request, Subject, Value, check
 from cabinos.kernel.process import Process
 from cabinos.store.errors import StoreError
 
@@ -37,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["approval", "binding", "call_tool", "run_tool"]
 
 TIMEOUT = 600.0  # seconds a tool may take before the kernel gives it up
-POLICY = Policy.load()
 FATAL = (BudgetExceeded, ModelError)  # end the process's work; every other error is a result
 
 
@@ -48,78 +40,66 @@ def fault(point: str) -> None:
     """
 
 
-def _subject(process: Process) -> Subject:
-    """What the monitor knows of a process."""
-    label = TRUSTED if process.label == "trusted" else UNTRUSTED
-    return Subject(label, process.capabilities.tools)
-
-
-def _request(process: Process, tool: Tool, given: Mapping[str, Any]) -> Request:
-    """A call as the monitor sees it."""
-    label = TRUSTED if process.label == "trusted" else UNTRUSTED
-    values = {name: Value(value, label) for name, value in given.items()}
-    return Request(tool.name, values, tool.effect, tool.egress, tool.authority, tool.ask)
-
-
 def binding(pid: int, call: str, tool: str, arguments: Mapping[str, Any]) -> bytes:
     """What an approval is bound to: SHA-256 of process, call, tool and arguments."""
     text = json.dumps([pid, call, tool, arguments], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
 
 
-async def call_tool(
-    kernel: "Machine", process: Process, call: str, record: Record
-) -> Outcome | Blocked:
+async def call_tool(m: "Machine", process: Process, call: str, record: Record) -> Outcome | Blocked:
     """One tool call, from its beginning or from wherever it was interrupted."""
-    tool = kernel.tools.get(record["n"])
+    tool = m.tools.get(record["n"])
     if record.get("s") == "sent" and (tool is None or tool.effect == "raw"):
-        settled = await _in_doubt(kernel, process, call, record, tool)
+        settled = await _in_doubt(m, process, call, record, tool)
         if settled is not None:
             return settled
     if tool is None:
-        allowed = filter(process.capabilities.allows_tool, kernel.tools)
+        allowed = filter(process.capabilities.allows_tool, m.tools)
         known = ", ".join(sorted(allowed)) or "none"
         raise Denied(f"there is no tool {record['n'][:80]!r}. There are: {known}.")
     given = record["a"]
     if given is None:
         raise InvalidArguments(f"{tool.name}: the arguments were not a JSON object.")
     arguments = tool.arguments(given)
-    verdict = check(_subject(process), _request(process, tool, given), POLICY)
-    if verdict.action == "deny":
-        raise Denied(f"denied: {verdict.reason}.")
-    if verdict.action == "ask" and record.get("s") != "sent":
-        waits = approval(kernel, process, call, record, tool, given, verdict.reason)
-        if waits is not None:
-            return waits
-    return await _act(kernel, process, call, record, tool, arguments)
+    if record.get("s") != "sent":
+        verdict, request = decide(m, process, call, record, tool)
+        if verdict.action == "ask":
+            told = origins(m, process, request) if "ask" not in record else {}
+            waits = approval(m, process, call, record, tool, verdict.reason, told)
+            if waits is not None:
+                return waits
+        spent(m, process, verdict)
+    elif not process.capabilities.allows_tool(tool.name):
+        raise Denied(f"denied: this process was not given the tool {tool.name!r}.")
+    outcome = await _act(m, process, call, record, tool, arguments)
+    if outcome.label == "untrusted":
+        outcome.sources = frozenset((source(tool, given),))
+    return outcome
 
 
 async def _act(
-    kernel: "Machine",
-    process: Process,
-    call: str,
-    record: Record,
-    tool: Tool,
-    arguments: dict[str, Any],
+    m: "Machine", process: Process, call: str, record: Record, tool: Tool, arguments: dict[str, Any]
 ) -> Outcome:
-    key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
+    context = _context(m, process, call)
     outside = tool.effect in ("keyed", "raw")
     record["s"] = "sent"
-    kernel.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
-    context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
-    left, began = budget.seconds_left(process.accounts()), time.monotonic()
-    if left == 0:
-        raise BudgetExceeded("the time of its budget, or of an ancestor's, is used up.")
+    m.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
+    left, began = budget.require_time(process.accounts()), time.monotonic()
     limit = TIMEOUT if left is None else min(TIMEOUT, left)
     try:
-        with kernel.acting(process.pid, outside, limit):  # a stop now would leave a doubt
+        with m.acting(process.pid, outside, limit):  # a stop now would leave a doubt
             if outside:
                 fault("before intent")
-                kernel.journal.append(
-                    process.pid, "intent", call=call, tool=tool.name, key=key, arguments=record["a"]
+                m.journal.append(
+                    process.pid,
+                    "intent",
+                    call=call,
+                    tool=tool.name,
+                    key=context.key,
+                    arguments=record["a"],
                 )
-                kernel.store.save(process)
-                await kernel.store.commit()
+                m.store.save(process)
+                await m.store.commit()
                 fault("after intent")
             outcome = await run_tool(tool, context, arguments)
     except FATAL:
@@ -129,7 +109,7 @@ async def _act(
     finally:
         if left is not None:
             budget.settle(process.accounts(), (0, 0), (0, 0), time.monotonic() - began)
-            kernel.save_lineage(process)
+            m.save_lineage(process)
     if outside and outcome.ok:
         fault("after effect")
     return outcome
@@ -155,21 +135,31 @@ async def run_tool(tool: Tool, context: Context, arguments: Mapping[str, Any]) -
         return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
 
 
+def _context(m: "Machine", process: Process, call: str) -> Context:
+    """What the tool is told; the key is the same however often the call is made."""
+    key = f"{m.id}-{process.pid}-{process.step}-{call}"
+    return Context(process.pid, key, process.capabilities, m.store, process.label)
+
+
 def _plain(value: Any) -> Any:
     """The value as JSON holds it; raises ValueError or TypeError if it cannot."""
     return value if isinstance(value, str) else json.loads(json.dumps(value, default=str))
 
 
 def approval(
-    kernel: "Machine",
+    m: "Machine",
     process: Process,
     call: str,
     record: Record,
     tool: Tool,
-    arguments: Mapping[str, Any],
     reason: str,
+    told: Mapping[str, str],
 ) -> Blocked | None:
-    """None if a person approved this very call; Denied is raised if one said no."""
+    """None if a person approved this very call; Denied is raised if one said no.
+
+    `told`: where its arguments come from, in words for the person.
+    """
+    arguments = record["a"] or {}
     bound = binding(process.pid, call, tool.name, arguments)
     answer = record.get("answer")
     if answer is not None:
@@ -179,18 +169,16 @@ def approval(
         raise Denied("a person refused this call. Do not try it again; say what you need instead.")
     if "ask" not in record:
         question = f"Allow {tool.name}? Because {reason}."
-        detail = {"tool": tool.name, "arguments": arguments, "label": process.label}
+        detail: dict[str, Any] = {"tool": tool.name, "arguments": arguments}
+        detail["label"] = process.label
+        detail["origins"] = dict(told)
         record["bound"] = bound.hex()
-        record["ask"] = kernel.ask(process, call, "approval", bound, question, detail)
+        record["ask"] = m.ask(process, call, "approval", bound, question, detail)
     return Blocked(f"approval of {tool.name}")
 
 
 async def _in_doubt(
-    kernel: "Machine",
-    process: Process,
-    call: str,
-    record: Record,
-    tool: Tool | None,
+    m: "Machine", process: Process, call: str, record: Record, tool: Tool | None
 ) -> Outcome | Blocked | None:
     """What is known of a call that was under way, and is raw or whose tool is not there any more.
 
@@ -198,16 +186,15 @@ async def _in_doubt(
     """
     name, arguments, answer = record["n"], record["a"], record.pop("answer", None)
     if answer is None and tool is not None and tool.check is not None:
-        key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
-        context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
+        context = _context(m, process, call)
         try:
-            with kernel.acting(process.pid, False, TIMEOUT):
+            with m.acting(process.pid, False, TIMEOUT):
                 found = await tool.check(context, **tool.arguments(arguments))
             answer = {"happened": "happened", "did not happen": "again"}.get(found)
         except Exception:  # noqa: BLE001 - a check that fails has found nothing out
             answer = None
     if answer is not None:
-        kernel.journal.append(process.pid, "resolved", call=call, answer=answer)
+        m.journal.append(process.pid, "resolved", call=call, answer=answer)
     if answer == "again":
         record.pop("doubt", None)  # spent: interrupted once more, it is asked once more
         return None
@@ -219,6 +206,6 @@ async def _in_doubt(
         bound = binding(process.pid, call, name, arguments)
         question = f"{name} was interrupted: nobody knows whether it happened."
         detail = {"tool": name, "arguments": arguments}
-        record["doubt"] = kernel.ask(process, call, "doubt", bound, question, detail)
-        kernel.journal.append(process.pid, "doubt", call=call, tool=name)
+        record["doubt"] = m.ask(process, call, "doubt", bound, question, detail)
+        m.journal.append(process.pid, "doubt", call=call, tool=name)
     return Blocked(f"{name} may or may not have happened", doubt=True)

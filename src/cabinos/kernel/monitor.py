@@ -81,7 +81,9 @@ def typed_words(m: "Machine", process: "Process") -> str:
     if process.image == "code":
         return process.guard.program
     pages = (m.pages.get(page_id) for page_id, *_ in process.pages)
-    return "\n".join(p.text for p in pages if p.role == "user" and p.label == "trusted")
+    return "\n".join(
+        p.text for p in pages if p.role == "user" and p.label == "trusted" and not p.meta
+    )
 
 
 def grant(m: "Machine", process: "Process", proposals: Sequence[Mapping[str, Any]]) -> None:
@@ -95,26 +97,33 @@ def grant(m: "Machine", process: "Process", proposals: Sequence[Mapping[str, Any
     m.store.save(process)
 
 
-def grant_typed(m: "Machine", process: "Process") -> None:
+def grant_typed(m: "Machine", process: "Process", typed: str) -> None:
     """Whoever types an address wants it to be read: the grants for that."""
+    found = [link for link in links([typed]) if link.startswith("http") and occurs(link, typed)]
     reading = [t for t in m.tools.values() if t.effect == "pure" and t.egress and len(t.roles) == 1]
-    found = [link for link in links([typed_words(m, process)]) if link.startswith("http")]
-    proposals = [
-        {"tool": tool.name, "fixed": {tool.roles[0]: link}, "uses": AGAIN,
-         "open": [n for n in tool.parameters.get("properties", ()) if n != tool.roles[0]]}
+    minted = tuple(
+        Grant(
+            f"{process.pid}.typed {link}",
+            tool.name,
+            {tool.roles[0]: link},
+            frozenset(tool.parameters.get("properties", ())) - {tool.roles[0]},
+            uses=AGAIN,
+        )
         for link in dict.fromkeys(found)
         for tool in reading
-        if process.capabilities.allows_tool(tool.name) and occurs(link, typed_words(m, process))
-    ]  # fmt: skip
-    if proposals and process.label == "trusted":
-        grant(m, process, proposals)
+        if process.capabilities.allows_tool(tool.name)
+    )
+    if minted:
+        process.guard.grants += minted
+        m.journal.append(process.pid, "grant", grants=[one.to_json() for one in minted])
+        m.store.save(process)
 
 
 def decide(
     m: "Machine", process: "Process", call: str, record: "Record", tool: Tool
 ) -> tuple[Verdict, Request]:
     """The verdict on a call, and what was asked of the policy; journalled. Raises Denied."""
-    guard, arguments = process.guard, record["a"]
+    guard = process.guard
     subject = Subject(
         guard.label(process.label),
         process.capabilities.tools,

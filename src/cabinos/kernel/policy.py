@@ -39,6 +39,7 @@ class Policy:
     links: Literal["ask", "deny"] = "ask"
     freeze: bool = True
     hash: str = ""
+    text: str = field(default="", repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str, name: str = "policy.toml") -> "Policy":
@@ -61,7 +62,7 @@ class Policy:
                 names = " or ".join(str(value).lower() for value in values)
                 raise InvalidArguments(f"{name}: {key} must be {names}.")
         digest = hashlib.sha256(text.encode()).hexdigest()
-        return cls(table["strict"], table["local"], table["links"], table["freeze"], digest)
+        return cls(table["strict"], table["local"], table["links"], table["freeze"], digest, text)
 
     @classmethod
     def load(cls, own: Path | None = None) -> "Policy":

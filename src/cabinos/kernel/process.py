@@ -9,14 +9,17 @@ import json
 import sys
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel.budget import Account
 from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.driver import Integrity, Message
+from cabinos.kernel.labels import ANYWHERE, Label
+from cabinos.kernel.monitor import Guard
 from cabinos.store.encode import to_json
 
 if TYPE_CHECKING:
@@ -30,9 +33,15 @@ PAGE_ID = PINNED - 1
 
 COLUMNS = (
     "pid, parent, root, state, title, image, model, nice, interactive, capabilities, created, "
-    "image_state, pages, step, pending, label, account, waiting, wake, ended, status, result"
+    "image_state, pages, step, pending, label, account, waiting, wake, ended, status, result, guard"
 )
-WRITE = f"REPLACE INTO process ({COLUMNS}) VALUES ({', '.join('?' * 22)})"
+WRITE = f"REPLACE INTO process ({COLUMNS}) VALUES ({', '.join('?' * 23)})"
+
+
+@lru_cache(1000)
+def _granted(capabilities: Capabilities) -> str:
+    """Capabilities as JSON: many processes have the same."""
+    return to_json(capabilities.to_json())
 
 
 class State(StrEnum):
@@ -128,24 +137,22 @@ class Process:
     ended: float | None = None
     status: dict[str, Any] | None = None
     result: int | None = None
+    guard: Guard = field(default_factory=Guard)
 
     # Not stored: what follows from the row.
     above: "Process | None" = None  # the parent, so that a budget's lineage stays in memory
     resident_tokens: int = -1  # of the resident pages; -1: not counted yet
     messages: list[Message] | None = None  # of the resident pages; None: not assembled yet
-    _granted: tuple[Capabilities, str] | None = None  # the capabilities as JSON, made once
 
     def row(self) -> "Statement":
         """The statement that writes it; see `store/schema.sql` for the columns."""
-        if self._granted is None or self._granted[0] is not self.capabilities:
-            self._granted = self.capabilities, to_json(self.capabilities.to_json())
         status = None if self.status is None else to_json(self.status)
         return WRITE, (
             self.pid, self.parent, self.root, self.state.value, self.title, self.image, self.model,
-            self.nice, int(self.interactive), self._granted[1], self.created,
+            self.nice, int(self.interactive), _granted(self.capabilities), self.created,
             to_json(self.image_state), self.pages.to_bytes(), self.step, to_json(self.pending),
             self.label, to_json(self.account.to_json()), self.waiting, self.wake, self.ended,
-            status, self.result,
+            status, self.result, self.guard.to_json(),
         )  # fmt: skip
 
     @classmethod
@@ -153,14 +160,14 @@ class Process:
         """The process that `row` (in the order of `COLUMNS`) describes."""
         (
             pid, parent, root, state, title, image, model, nice, interactive, capabilities, created,
-            image_state, pages, step, pending, label, account, waiting, wake, ended, status, result,
+            image_state, pages, step, pending, label, account, waiting, wake, ended, status, result, guard,
         ) = row  # fmt: skip
         return cls(
             pid, parent, root, title, image, model,
             Capabilities.from_json(json.loads(capabilities)), nice, bool(interactive), created,
             State(state), json.loads(image_state), PageTable(pages), step, json.loads(pending),
             label, Account.from_json(json.loads(account)), waiting, wake, ended,
-            None if status is None else json.loads(status), result,
+            None if status is None else json.loads(status), result, Guard.from_json(guard),
         )  # fmt: skip
 
     def lineage(self) -> Iterator["Process"]:
@@ -174,7 +181,16 @@ class Process:
         """The accounts that everything this process spends is booked to."""
         return [(process.pid, process.account) for process in self.lineage()]
 
-    def read(self, label: Integrity) -> None:
-        """Notes that it has read something of this integrity: labels only ever fall."""
+    def read(self, label: Integrity, sources: Iterable[str] | None = None) -> None:
+        """Notes that it has read something of this integrity: labels only ever fall.
+
+        `sources` are where it came from; None: nobody knows.
+        """
         if label == "untrusted":
             self.label = label
+            known = (ANYWHERE,) if sources is None else sources
+            self.guard.read(Label(label, None, frozenset(known)))
+
+    def told(self) -> dict[str, Any] | None:
+        """What a page that it writes keeps of where its words may come from."""
+        return {"from": sorted(self.guard.sources)} if self.label == "untrusted" else None

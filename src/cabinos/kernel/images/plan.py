@@ -16,9 +16,10 @@ from cabinos.kernel.image import Call, Result, Step, Syscall
 from cabinos.kernel.labels import Label
 from cabinos.kernel.plan import Found, fill, validate
 
-__all__ = ["PHASES", "begin", "resume"]
+__all__ = ["PHASES", "STATE", "begin", "resume"]
 
 PHASES = ("plan", "grant", "step")
+STATE = ("plan", "steps", "ids", "found", "items", "failed")  # of a chat's state: the plan's
 SHOWN = 4000  # characters of a step's result that the model is shown afterwards
 HOW = (
     "Before anything is read, plan the calls. Answer with JSON: "
