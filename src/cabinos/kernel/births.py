@@ -19,11 +19,16 @@ from cabinos.store.encode import clean_text
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-    ("copy_process",)
-    ("fork",)
-    ("fork_in_call",)
-    ("instructions",)
-    ("listen",)
+__all__ = [
+    "SYSTEM",
+    "copy_process",
+    "fork",
+    "fork_in_call",
+    "instructions",
+    "listen",
+    "make_child",
+    "make_process",
+]
 
 SYSTEM = (
     "You are Cabin, an assistant that acts on the user's own machine. Use the tools for whatever "

@@ -21,6 +21,7 @@ from cabinos.kernel.driver import Context, Labelled, Tool
 from cabinos.kernel.errors import BudgetExceeded, Denied, InvalidArguments, KernelError, ModelError
 from cabinos.kernel.monitor import decide, origins, source, spent
 from cabinos.kernel.outcome import Blocked, Outcome, Record
+from cabinos.kernel.policy import Verdict
 from cabinos.kernel.process import Process
 from cabinos.store.errors import StoreError
 
@@ -62,9 +63,13 @@ async def call_tool(m: "Machine", process: Process, call: str, record: Record) -
         raise InvalidArguments(f"{tool.name}: the arguments were not a JSON object.")
     arguments = tool.arguments(given)
     if record.get("s") != "sent":
-        verdict, request = decide(m, process, call, record, tool)
+        told: Mapping[str, str] = {}
+        if "ask" in record:  # a refusal of another call does not answer this question
+            verdict = Verdict.from_json(record["checked"])
+        else:
+            verdict, request = decide(m, process, call, record, tool)
+            told = origins(m, process, request) if verdict.action == "ask" else {}
         if verdict.action == "ask":
-            told = origins(m, process, request) if "ask" not in record else {}
             waits = approval(m, process, call, record, tool, verdict.reason, told)
             if waits is not None:
                 return waits

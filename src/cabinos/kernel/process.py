@@ -160,7 +160,8 @@ class Process:
         """The process that `row` (in the order of `COLUMNS`) describes."""
         (
             pid, parent, root, state, title, image, model, nice, interactive, capabilities, created,
-            image_state, pages, step, pending, label, account, waiting, wake, ended, status, result, guard,
+            image_state, pages, step, pending, label, account, waiting, wake, ended, status, result,
+            guard,
         ) = row  # fmt: skip
         return cls(
             pid, parent, root, title, image, model,
