@@ -68,6 +68,7 @@ class Device:
     egress: bool
     authority: tuple[str, ...]
     ask: bool = False
+    reversible: bool = False
 
 
 @dataclass
@@ -105,7 +106,8 @@ def devices(rng: random.Random) -> list[Device]:
             ["pure", "local", "keyed", "raw"]
         )
         authority = rng.choice([("to",), ("to", "cc"), ("*",), ()])
-        made.append(Device(f"t{number}", effect, rng.random() < 0.5, authority, rng.random() < 0.1))
+        out, ask, undone = rng.random() < 0.5, rng.random() < 0.1, rng.random() < 0.2
+        made.append(Device(f"t{number}", effect, out, authority, ask, undone))
     return made
 
 
@@ -200,7 +202,7 @@ def expected(world: World, device: Device, given: dict[str, Thing]) -> tuple[boo
         return True, none
     filled = {name: value for name, value in given.items() if not value.empty}
     roles = set(filled) if "*" in device.authority else set(filled) & set(device.authority)
-    if device.effect == "local" and not device.egress and not roles:
+    if device.effect == "local" and not device.egress and (not roles or device.reversible):
         return True, none
     if subject.program:
         fine = all(filled[n].trusted or filled[n].origin in ("typed", "picked") for n in roles)
@@ -329,8 +331,9 @@ def step(world: World, tally: Counter[str], violation: Callable[[str], None]) ->
         for name, v in given.items()
     }
     request = policy.Request(
-        device.name, values, device.effect, device.egress, device.authority, device.ask
-    )
+        device.name, values, device.effect, device.egress, device.authority, device.ask,
+        device.reversible,
+    )  # fmt: skip
     should, fitting = expected(world, device, given)
     verdict = policy.check(world.subject, request, POLICY)
     tally[verdict.action] += 1

@@ -89,6 +89,8 @@ TABLE: list[tuple[str, Subject, Request, str, int]] = [
     ("memory", process(), Request("note", {"text": Value("x", WEB)}, "local", False, ()),
      "allow", 3),
     ("memory, by name", process(), write(), "ask", 3),
+    ("memory that can be undone", process(), write(reversible=True), "allow", 3),
+    ("outside, can be undone", process(), delete(reversible=True), "ask", 3),
     ("memory, by an empty name", process(), write(path=""), "allow", 3),
     ("memory that leaves", process(),
      Request("note", {"text": Value("x", WEB)}, "local", True, ()), "ask", 3),

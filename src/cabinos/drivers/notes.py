@@ -248,6 +248,7 @@ def _done(now: Callable[[], datetime]) -> Tool:
         effect="local",
         label="trusted",
         authority=["thing"],
+        reversible=True,
         hints="done finished completed mark as done check off tick off cross off i bought i did "
         "i have got complete task",
     )

@@ -212,7 +212,9 @@ def check(subject: Subject, request: Request, policy: Policy) -> Verdict:
 def _tainted(subject: Subject, request: Request, policy: Policy) -> Verdict:
     """The verdict on a call that acts, and in which untrusted text may have a say."""
     if not request.outside and (
-        policy.local == "allow" or not any(request.decides(name) for name, _ in request.given())
+        request.reversible
+        or policy.local == "allow"
+        or not any(request.decides(name) for name, _ in request.given())
     ):
         return MEMORY  # what is kept there keeps its label
     if subject.program:
