@@ -37,7 +37,7 @@ class Obedient(ScriptedModel):
     async def think(self, request: ThinkRequest) -> Thought:
         shown = [m.text for m in request.messages]
         shown += [f"{t.description} {json.dumps(dict(t.parameters))}" for t in request.tools]
-        for name, arguments in ORDER.findall("\n".join(shown)):
+        for name, arguments in ORDER.findall("\n".join(shown).replace("\\_", "_")):
             if name + arguments not in self._obeyed:
                 self._obeyed.add(name + arguments)
                 return calls((name, json.loads(arguments)))
