@@ -10,6 +10,7 @@ from cabinos.kernel.budget import Account
 from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.driver import Integrity, Message
 from cabinos.kernel.errors import InvalidArguments, KernelError
+from cabinos.kernel.grants import split
 from cabinos.kernel.memory import thought_meta
 from cabinos.kernel.monitor import grant, grant_typed, typed_words
 from cabinos.kernel.process import PageTable, Process, State
@@ -138,11 +139,13 @@ def make_child(
     *,
     tools: Sequence[str] | None = None,
     files: Sequence[str] | None = None,
+    grants: Sequence[str] = (),
 ) -> Process:
     """A child of a running process, started. It may do what its parent may, or less.
 
     `files` are names in the parent's folders, all of them if None; likewise `tools`. What the
-    parent has read speaks through the request, so the child inherits its label.
+    parent has read speaks through the request, so the child inherits its label. `grants` are ids of
+    the parent's, which it gives away.
     """
     text = spawn.code or spawn.request
     if not isinstance(text, str) or not text.strip():
@@ -155,7 +158,11 @@ def make_child(
         own.shell,
     )
     spawn = replace(spawn, nice=parent.nice, interactive=parent.interactive)
+    kept, given = split(parent.guard.grants, grants)
     child = make_process(m, spawn, own.attenuate(asked), parent)
+    parent.guard.grants, child.guard.grants = kept, child.guard.grants + given
+    child.guard.frozen = parent.guard.frozen
+    m.store.save(parent)
     m.start(child)
     return child
 

@@ -314,6 +314,17 @@ class Machine(Devices):
             if self._tasks.get(pid) is task:  # it had not begun, so it did not clean up
                 del self._tasks[pid]
 
+    async def endorse(self, pid: int) -> None:
+        """A person vouches for all that a process has read: from here on it is trusted again.
+
+        The one way in which a label rises; it stands in the journal.
+        """
+        process = self.table.get(pid)
+        self.journal.append(pid, "endorse", label=process.guard.label(process.label).to_json())
+        process.label = "trusted"
+        self.store.save(process)
+        await self.store.commit()
+
     # ---- what syscalls are made of ---------------------------------------------------------------
 
     def acting(self, pid: int, outside: bool, seconds: float) -> Acting:
@@ -356,8 +367,10 @@ class Machine(Devices):
         record = record.get("inner", record)
         if ask_id in (record.get("ask"), record.get("doubt")):  # and no other call of that id
             record["answer"] = answer
-        if answer == "denied":  # the person has seen enough: nothing more is asked
-            process.guard.frozen = self.rules.freeze
+        if answer == "denied" and self.rules.freeze:  # the person has seen enough
+            for relative in process.lineage():
+                relative.guard.frozen = True
+                self.store.save(relative)
         self.journal.append(ask.pid, "answer", ask=ask_id, answer=answer)
         self.store.save(process)
         self.wake(ask.pid)

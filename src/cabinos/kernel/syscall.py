@@ -121,7 +121,9 @@ async def sys_spawn(m: "Machine", p: Process, call: str, record: Record) -> Outc
     if "child" not in record:
         a = record["a"]
         spawn = Spawn(request=a.get("request") or "", code=a.get("code") or "")
-        child = make_child(m, p, spawn, tools=a.get("tools"), files=a.get("files"))
+        child = make_child(
+            m, p, spawn, tools=a.get("tools"), files=a.get("files"), grants=a.get("grants") or ()
+        )
         record["child"] = child.pid
     return Outcome({"pid": record["child"]})
 
