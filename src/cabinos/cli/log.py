@@ -128,9 +128,8 @@ def replay_command(pid: int, as_json: bool) -> None:
 
     Nothing is thought, called or written. Exit code 1 if a step differs.
     """
-    from cabinos.lab.replay import replay
-
     from cabinos.lab.decisions import decide_again
+    from cabinos.lab.replay import replay
 
     with look() as view:
         decisions = decide_again(view.store, pid)
