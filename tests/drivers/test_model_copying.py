@@ -42,12 +42,20 @@ async def write(text: Free, kind: Literal["todo", "note"] = "todo") -> str:
 
 
 @tool
+async def reckon(
+    of: Annotated[str, Field(json_schema_extra={"x-free": "arithmetic"})],
+) -> str:
+    """Reckons."""
+    return of
+
+
+@tool
 async def gather(names: list[str], numbers: list[int]) -> str:
     """Gathers."""
     return names[0]
 
 
-TOOLS = [convert, move, write, gather]
+TOOLS = [convert, move, write, gather, reckon]
 SAID = (
     'how many ounces are in "three" pounds, or 12,500.50 kg? My sister\'s called Ana.\n5km, an hour'
 )
@@ -91,6 +99,10 @@ def constraint(tokenizer: Tokenizer, text: str, tools: Sequence[Tool] = TOOLS) -
         ("write", '{"text": "", "kind": "note"}'),
         ("gather", '{"names": ["Ana", "sister"], "numbers": [3, 5]}'),
         ("gather", '{"names": [], "numbers": []}'),
+        ("reckon", '{"of": "12,500.50 kg"}'),
+        ("reckon", '{"of": "3"}'),
+        ("reckon", '{"of": "(3 + 5) * 12500.5/1"}'),
+        ("reckon", '{"of": "5% of 3 - 1^3"}'),
     ],
 )
 def test_what_was_said_may_be_written(tokenizer: Tokenizer, name: str, arguments: str) -> None:
@@ -112,6 +124,10 @@ def test_what_was_said_may_be_written(tokenizer: Tokenizer, name: str, arguments
         ("move", '{"start": "now", "days": 12500.5}'),
         ("write", '{"text": "x", "kind": "Ana"}'),
         ("gather", '{"names": ["Bob"], "numbers": []}'),
+        ("reckon", '{"of": "3 + 4"}'),
+        ("reckon", '{"of": "3 5"}'),
+        ("reckon", '{"of": "35"}'),
+        ("reckon", '{"of": "3 +"}'),
         ("gather", '{"names": ["Ana"], "numbers": [4]}'),
         ("gather", '{"names": ["Ana"], "numbers": [3], "more": 1}'),
     ],

@@ -3,7 +3,8 @@
 A model of some million parameters knows which tool a request is for, and where in the request the
 arguments stand; writing them anew, it slips. So the grammar of its calls takes strings from the
 conversation, whole words in a row, and numbers that occur in it, in digits or in words. Choices and
-flags stay as their schema says, and so does what a tool marks `x-free`: code, texts to be composed.
+flags stay as their schema says, and so does what a tool marks `x-free`: code, texts to be composed;
+what it marks `"x-free": "arithmetic"` may also be operations on numbers that occur.
 A string may also be the parameter's default, or one of its `examples`.
 """
 
@@ -19,7 +20,7 @@ from cabinos.kernel.driver import Message
 
 __all__ = ["FREE", "Sources", "object_rules", "source_rules", "sources"]
 
-FREE = "x-free"  # in a parameter's schema: any value of its type may be written
+FREE = "x-free"  # in a parameter's schema: any value of its type may be written, or "arithmetic"
 LENGTH = 2000  # characters of the conversation, the last ones, that may be copied from
 MOST_NUMBERS = 200
 BETWEEN = "\x1e"  # ASCII's record separator: no copy goes on from one message into another
@@ -66,17 +67,22 @@ def _numbers(text: str) -> list[str]:
 
 
 def source_rules(given: Sources) -> list[str]:
-    """The terminals COPY (a string), NUMBER and INTEGER of what may be copied."""
+    """The terminals COPY and ARITHMETIC (strings), NUMBER and INTEGER of what may be copied."""
     chunks = [word if word == BETWEEN else _escaped(word) for word in given.words]
     number = "|".join(map(re.escape, given.numbers))
     integer = "|".join(n for n in given.numbers if "." not in n)
     quoted = f" | /{number}/" if number else ""
+    term = rf"\(*(?:{number})%?\)*"
     rules = [
         f"SPAN: %regex {json.dumps({'substring_chunks': chunks})}",
         f'COPY: "\\"" ( ( SPAN & /{SOLID}/ ){quoted} ) "\\""',
     ]
-    rules += [f"NUMBER: /-?({number})/"] if number else []
-    return rules + ([f"INTEGER: /-?({integer})/"] if integer else [])
+    if number:
+        rules.append(f"NUMBER: /-?({number})/")
+        rules.append(f'ARITHMETIC: "\\"" /{term}( ?([-+*\\/^]|off?) ?{term})*/ "\\""')
+    if integer:
+        rules.append(f"INTEGER: /-?({integer})/")
+    return rules
 
 
 def object_rules(
@@ -119,7 +125,9 @@ def _value(schema: Mapping[str, Any], given: Sources, style: Mapping[str, Any]) 
     """A value as an expression of the grammar."""
     kind = schema.get("type")
     told = [schema[k] for k in ("default",) if k in schema] + list(schema.get("examples", ()))
-    if schema.get(FREE) or {"enum", "const", "pattern", "format", "$ref"} & schema.keys():
+    if schema.get(FREE) == "arithmetic" and given.words:
+        copied = "COPY | ARITHMETIC" if given.numbers else "COPY"
+    elif schema.get(FREE) or {"enum", "const", "pattern", "format", "$ref"} & schema.keys():
         copied = ""
     elif "anyOf" in schema:
         kinds = [one for one in schema["anyOf"] if one.get("type") != "null"]
