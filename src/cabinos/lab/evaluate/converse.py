@@ -205,7 +205,7 @@ def _quick() -> str | None:
 class _Larger:
     """The model that conversations may be handed over to. Nobody measures what it says."""
 
-    name, window, slots = "larger", 1 << 20, 64
+    name, window, slots = "the larger model", 1 << 20, 64
     local, price = True, (0.0, 0.0)
 
     def count(self, text: str) -> int:
