@@ -68,7 +68,12 @@ def tokenizer(chat_model: ChatModelMaker) -> Tokenizer:
 
 def allows(tokenizer: Tokenizer, constraint: Constraint, name: str, arguments: str) -> bool:
     """Whether a model may write this call, and end there."""
-    text = f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
+    call = f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
+    return says(tokenizer, constraint, call)
+
+
+def says(tokenizer: Tokenizer, constraint: Constraint, text: str) -> bool:
+    """Whether a model may write this, and end there."""
     state = constraint.compile(tokenizer, tokenizer.vocab_size)
     ids = tokenizer.encode(text, add_special=False, parse_special=True)
     if state.longest_valid(ids) < len(ids):
@@ -143,6 +148,31 @@ def test_no_copy_goes_from_one_message_into_another(tokenizer: Tokenizer) -> Non
     assert allows(tokenizer, of, "move", '{"start": "Bob", "days": 5}')
     assert not allows(tokenizer, of, "move", '{"start": "Ana Bob"}')
     assert not allows(tokenizer, of, "move", '{"start": "Bob?"}')  # its own words
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("Your code is 4471.", True),
+        ("4471", True),
+        ("It was 20:05 on 2026-11-24: 2 notes.", True),
+        ("Your code is 471.", False),
+        ("Your code is 44711.", False),
+        ("Your code is 4471 4471.", True),
+        ("Your code is 07.", False),
+        ("99", False),
+        ("No figures at all.\n", True),
+    ],
+)
+def test_an_answer_to_a_result_has_no_other_figures(
+    tokenizer: Tokenizer, text: str, *, allowed: bool
+) -> None:
+    said = [Message("user", "my code?"), Message("tool", "1 (2026-11-24 20:05): my code is 4471")]
+    assert says(tokenizer, IN_WORDS.constraint([move], tokenizer, None, sources(said)), text) is (
+        allowed
+    )
+    asked = IN_WORDS.constraint([move], tokenizer, None, sources(said[:1]))
+    assert says(tokenizer, asked, text)  # nothing was looked up: it may know
 
 
 def test_only_the_last_of_a_long_conversation_is_copied_from() -> None:

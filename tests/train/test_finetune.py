@@ -140,7 +140,7 @@ def test_right_rows_are_counted(material: Material, tmp_path: Path) -> None:
 
 
 class _Oracle:
-    """Knows every row by heart: a hidden state is the next token, the output matrix the identity."""
+    """Knows every row by heart: a state is the next token, the output matrix the identity."""
 
     def __init__(self, model: Llama, rows: Any) -> None:
         self.embed_tokens = model.embed_tokens

@@ -90,7 +90,9 @@ def test_what_cannot_be_trained_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"tensor 'model\.layers\.2\..*' is missing"):
         load_hf(tmp_path, 64)
     change(tmp_path, num_hidden_layers=2, vocab_size=161)
-    with pytest.raises(TrainError, match=r"has shape \[160, 48\]; config\.json implies \[161, 48\]"):
+    with pytest.raises(
+        TrainError, match=r"has shape \[160, 48\]; config\.json implies \[161, 48\]"
+    ):
         load_hf(tmp_path, 64)
     change(tmp_path, architectures=["GPT2LMHeadModel"])
     with pytest.raises(TrainError, match="'GPT2LMHeadModel' is not supported"):

@@ -159,7 +159,7 @@ def test_long_rows_are_left_out_and_counted(speech: Speech, tmp_path: Path) -> N
         (b'{"messages": [{"role": "user", "content": 7}]}', "message 0: the content is no text"),
         (b'{"messages": [{"content": "a"}]}', "message 0 has no role"),
         (
-            b'{"messages": [{"role": "user"}, {"role": "assistant", "tool_calls": [{"name": "f"}]}]}',
+            b'{"messages": [{"role": "user"}, {"role": "assistant", "tool_calls": [{"id": 7}]}]}',
             "message 1: a call needs a name",
         ),
         (b'{"messages": [{"role": "user", "content": "a"}], "tools": 3}', "the tools are no list"),

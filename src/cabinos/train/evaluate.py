@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["answers", "bits_per_byte", "token_lengths"]
 
 ROWS = 8  # at once
+LOGITS = 256  # rows of them at once
 
 
 def token_lengths(folder: Path) -> "NDArray[np.int64]":
@@ -77,10 +78,13 @@ def answers(model: Llama, rows: Rows, *, most: int = 512, tokens: int = 4096) ->
         assert part.places is not None
         h = model.hidden(torch.from_numpy(part.inputs).to(device)).flatten(0, 1)
         h = h[torch.from_numpy(part.places).to(device)]
-        logits = F.linear(h, model.output.to(h.dtype)).float().cpu()
-        targets = torch.from_numpy(part.targets)
-        loss += F.cross_entropy(logits, targets, reduction="sum").item()
-        hit = (logits.argmax(1) == targets).numpy()
+        hit = np.zeros(len(h), np.bool_)
+        for start in range(0, len(h), LOGITS):
+            some = slice(start, start + LOGITS)
+            logits = F.linear(h[some], model.output.to(h.dtype)).float().cpu()
+            targets = torch.from_numpy(part.targets[some])
+            loss += F.cross_entropy(logits, targets, reduction="sum").item()
+            hit[some] = (logits.argmax(1) == targets).numpy()
         right += int(hit.sum())
         whole += len(part.inputs) - len(np.unique(part.places[~hit] // part.inputs.shape[1]))
     count = len(batch.targets)

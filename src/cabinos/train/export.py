@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any
 from cabinos.train.config import ModelConfig
 from cabinos.train.errors import TrainError
 from cabinos.train.hf import hf_name
-from cabinos.train.tokenizer import CHAT_TEMPLATE, END_OF_TEXT
+from cabinos.train.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, TOOLS_SHOWN
 
 if TYPE_CHECKING:
     from cabinos.engine.pack import PackReport
     from cabinos.train.model import Llama
 
 __all__ = ["describe_hf", "export_gguf", "export_hf", "hf_config"]
-
-TOOLS_SHOWN = 4  # at most, in each conversation of the training rows
 
 
 def export_hf(model: "Llama", companion: Path, folder: Path) -> Path:

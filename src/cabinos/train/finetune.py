@@ -6,6 +6,7 @@ beside the weights, and `rows/`, the encoded rows.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -120,11 +121,19 @@ def open_run(
 
 
 def _describe_model(model: "Llama", companion: Path, folder: Path) -> None:
-    """Make `folder` all that belongs to the model beside its weights."""
-    if companion.is_dir() and (companion / "config.json").is_file():
-        copy_description(companion, folder)
+    """Make `folder` all that belongs to the model beside its weights, if it is not there yet.
+
+    So a run keeps the template that it began with.
+    """
+    if folder.is_dir():
+        return
+    partial = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    if companion.is_dir():
+        copy_description(companion, partial)
     else:
-        describe_hf(model.config, companion, folder)
+        describe_hf(model.config, companion, partial)
+    partial.replace(folder)
 
 
 def _rows(

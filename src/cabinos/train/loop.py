@@ -199,6 +199,9 @@ def _describe(
 ) -> Metrics:
     count = len(batch.targets)
     flops = batch.seen * run.model.config.flops_per_token(batch.context, count / batch.seen)
+    # A third of all work is for the gradients of weights, which frozen ones have none of.
+    weights = [(p.numel(), p.requires_grad) for p in run.model.parameters()]
+    flops *= (2 + sum(n for n, trained in weights if trained) / sum(n for n, _ in weights)) / 3
     size = int(run.lengths[batch.targets].sum())
     return Metrics(
         step=step + 1,

@@ -33,7 +33,7 @@ class RowBatch:
     @cached_property
     def targets(self) -> NDArray[np.int64]:
         """The tokens that are learnt."""
-        return np.concatenate([self.part(group).targets for group in self.groups])
+        return np.concatenate([part.targets for part in self._parts])
 
     @cached_property
     def seen(self) -> int:
@@ -48,9 +48,13 @@ class RowBatch:
 
     def parts(self, rank: int = 0, count: int = 1) -> list[Part]:
         """What process `rank` of `count` takes of it."""
-        return [self.part(group) for group in self.groups[rank::count]]
+        return self._parts[rank::count]
 
-    def part(self, group: NDArray[np.int64]) -> Part:
+    @cached_property
+    def _parts(self) -> list[Part]:
+        return [self._part(group) for group in self.groups]
+
+    def _part(self, group: NDArray[np.int64]) -> Part:
         """A group as one padded block."""
         length = _padded(int(self.rows.lengths[group].max()) - 1)
         inputs = np.zeros((len(group), length), np.int64)

@@ -15,7 +15,15 @@ from cabinos.train.errors import CorpusError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["CHAT_TEMPLATE", "END_OF_TEXT", "SPECIAL", "encoder", "open_tokenizer", "train"]
+__all__ = [
+    "CHAT_TEMPLATE",
+    "END_OF_TEXT",
+    "SPECIAL",
+    "TOOLS_SHOWN",
+    "encoder",
+    "open_tokenizer",
+    "train",
+]
 
 VOCABULARY = 8192
 END_OF_TEXT = "<|endoftext|>"  # between documents; also what a text begins with
@@ -23,6 +31,8 @@ CONTROL = (END_OF_TEXT, "<|im_start|>", "<|im_end|>")  # never part of what a mo
 TAGS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")  # part of it
 RESERVED = tuple(f"<|reserved_{n}|>" for n in range(32 - len(CONTROL) - len(TAGS)))
 SPECIAL = CONTROL + TAGS + RESERVED
+
+TOOLS_SHOWN = 4  # at most, to the assistant that conversations are made for
 
 CHAT_TEMPLATE = """\
 {%- if tools %}

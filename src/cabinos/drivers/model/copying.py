@@ -6,6 +6,8 @@ conversation, whole words in a row, and numbers that occur in it, in digits or i
 flags stay as their schema says, and so does what a tool marks `x-free`: code, texts to be composed;
 what it marks `"x-free": "arithmetic"` may also be operations on numbers that occur.
 A string may also be the parameter's default, or one of its `examples`.
+
+So is an answer that follows a tool's result: its figures are ones that were said, or small counts.
 """
 
 import json
@@ -18,15 +20,17 @@ from typing import Any
 from cabinos.drivers.numerals import decimal_of, read_numeral
 from cabinos.kernel.driver import Message
 
-__all__ = ["FREE", "Sources", "object_rules", "source_rules", "sources"]
+__all__ = ["FREE", "Sources", "object_rules", "prose", "source_rules", "sources"]
 
 FREE = "x-free"  # in a parameter's schema: any value of its type may be written, or "arithmetic"
 LENGTH = 2000  # characters of the conversation, the last ones, that may be copied from
 MOST_NUMBERS = 200
+COUNTS = "[0-9]|1[0-9]|20"  # what one may count on fingers and toes, and say without a source
 BETWEEN = "\x1e"  # ASCII's record separator: no copy goes on from one message into another
 WORDS = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|\s|[^\s\w]|_")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 JSON_NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
+DIGITS = re.compile(r"\d+", re.ASCII)
 NUMERALS = re.compile(r"\d[\d,]*(?:\.\d+)?|[a-z]+|\S", re.ASCII)
 # Of JSON's text: escapes are one character, and a copy neither begins nor ends with a space.
 SOLID = r'(?:[^ \x1e\\]|\\["\\])(?:(?:[^\x1e\\]|\\.)*(?:[^ \x1e\\]|\\["\\]))?'
@@ -38,6 +42,7 @@ class Sources:
 
     words: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()  # runs of digits that an answer may have; none: any
 
 
 def sources(messages: Sequence[Message]) -> Sources:
@@ -50,7 +55,18 @@ def sources(messages: Sequence[Message]) -> Sources:
             left -= len(texts[0])
     words = [word for text in texts for word in (*WORDS.findall(text), BETWEEN)]
     found = dict.fromkeys(number for text in reversed(texts) for number in _numbers(text))
-    return Sources(tuple(words), tuple(found)[:MOST_NUMBERS])
+    figures: dict[str, None] = {}
+    if messages and messages[-1].role == "tool":
+        figures = dict.fromkeys(run for text in reversed(texts) for run in DIGITS.findall(text))
+    return Sources(tuple(words), tuple(found)[:MOST_NUMBERS], tuple(figures)[:MOST_NUMBERS])
+
+
+def prose(given: Sources | None) -> str:
+    """A regular expression for text; with no other figures than those given, if there are any."""
+    if given is None or not given.figures:
+        return "(?s:.*)"
+    figure = f"({'|'.join(given.figures)}|{COUNTS})"
+    return f"[^0-9]*({figure}[^0-9]+)*{figure}?"
 
 
 def _numbers(text: str) -> list[str]:

@@ -105,5 +105,5 @@ def _of_the_next(logits: NDArray[np.float32], tokens: NDArray[np.int64]) -> NDAr
     logits -= logits.max(axis=1, keepdims=True)
     chosen: NDArray[np.float32] = logits[np.arange(len(tokens)), tokens]
     np.exp(logits, out=logits)
-    following: NDArray[np.float32] = chosen - np.log(logits.sum(axis=1))
-    return following
+    of_all: NDArray[np.float32] = np.log(logits.sum(axis=1))
+    return chosen - of_all

@@ -32,14 +32,20 @@ LISTS: dict[str, tuple[tuple[str, ...], str]] = {
             "foods/condiments",
             "foods/herbs_n_spices",
         ),
-        "pizza, pasta, sushi, tacos, salad, soup, curry, ramen, burgers, milk, eggs, bread, butter, "
-        "cheese, apples, bananas, rice, chicken, coffee, tea, sugar, flour, onions, tomatoes, "
-        "potatoes, yogurt, cereal, orange juice, olive oil, salt, pepper, toothpaste, toilet paper",
+        (
+            "pizza, pasta, sushi, tacos, salad, soup, curry, ramen, burgers, milk, eggs, bread, "
+            "butter, cheese, apples, bananas, rice, chicken, coffee, tea, sugar, flour, onions, "
+            "tomatoes, potatoes, yogurt, cereal, orange juice, olive oil, salt, pepper, "
+            "toothpaste, toilet paper"
+        ),
     ),
     "animal": (("animals/common",), "cat, dog, horse, rabbit, tiger, owl, penguin, elephant, frog"),
     "city": (
         ("geography/us_cities:city", "geography/english_towns_cities:cities"),
-        "Paris, Berlin, Chicago, Boston, Rome, Madrid, Lisbon, Oslo, Denver, Seattle, Leeds, Prague",
+        (
+            "Paris, Berlin, Chicago, Boston, Rome, Madrid, Lisbon, Oslo, Denver, Seattle, Leeds, "
+            "Prague"
+        ),
     ),
     "country": (
         ("geography/countries",),
@@ -58,13 +64,17 @@ LISTS: dict[str, tuple[tuple[str, ...], str]] = {
     "flower": (("plants/flowers",), "rose, tulip, lily, daisy, iris, orchid, poppy, violet"),
     "noun": (
         ("words/nouns",),
-        "bottle, window, river, garden, bridge, castle, engine, letter, market, mirror, pocket, "
-        "banana, elephant, necessary, rhythm, mississippi, strawberry, keyboard, hello, science",
+        (
+            "bottle, window, river, garden, bridge, castle, engine, letter, market, mirror, "
+            "pocket, banana, elephant, necessary, rhythm, mississippi, strawberry, keyboard, "
+            "hello, science"
+        ),
     ),
 }
 NAMES = (
-    "Emma, Noah, Olivia, Liam, Ava, Maya, Lucas, Sara, Ben, Anna, Tom, Julia, Sam, Nina, Leo, Kate, "
-    "Omar, Priya, Wei, Carlos, Ingrid, Tariq, Yuki, Elena, Marco, Fatima, Jonas, Chloe, David, Ruth"
+    "Emma, Noah, Olivia, Liam, Ava, Maya, Lucas, Sara, Ben, Anna, Tom, Julia, Sam, Nina, Leo, "
+    "Kate, Omar, Priya, Wei, Carlos, Ingrid, Tariq, Yuki, Elena, Marco, Fatima, Jonas, Chloe, "
+    "David, Ruth"
 )
 
 # Of each intent of SNIPS, which people wrote: three of our own.
@@ -112,7 +122,7 @@ class Fillers:
             self._lists[intent] = _part(list(requests), held_out)
 
     def one(self, rng: Random, kind: str) -> str:
-        """Something of a kind: name, surname, food, city, country, thing, animal, noun, …"""
+        """Something of a kind: name, surname, food, city, country, thing, animal, noun or other."""
         return rng.choice(self._lists[kind])
 
     def some(self, rng: Random, kind: str, count: int) -> list[str]:

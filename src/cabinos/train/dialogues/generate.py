@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,10 +26,10 @@ from cabinos.train.dialogues.fillers import Fillers
 from cabinos.train.dialogues.script import Template
 from cabinos.train.dialogues.stage import Message, Stage, StageError
 from cabinos.train.errors import CorpusError
+from cabinos.train.tokenizer import TOOLS_SHOWN
 
 __all__ = ["Produced", "generate", "make_row"]
 
-SHOWN = 4  # tools that a model is shown at most
 FEWER = 0.2  # share of rows in which some that would be shown are not
 CHUNK = 1000  # rows that one worker makes in one go, at most
 REPEATS = 12  # rows that say the same and differ in what the devices return
@@ -88,7 +88,9 @@ def generate(
         raise CorpusError(f"there are only {produced.rows:,} different rows of {count:,}.")
 
 
-def _rows(seed: int, count: int, held_out: bool, data: Path | None, workers: int) -> Iterator[Row]:
+def _rows(
+    seed: int, count: int, held_out: bool, data: Path | None, workers: int
+) -> Generator[Row, None, None]:
     """Rows in the order of their numbers, for as long as they are wanted and patience lasts."""
     size = min(count, CHUNK)
     chunks = range(0, PATIENCE * count, size)
@@ -159,12 +161,12 @@ def shown(rng: Random, tools: list[Tool], messages: list[Message]) -> list[Tool]
     """Those that the conversation calls and those that the kernel would show, in any order."""
     calls = [call["name"] for message in messages for call in message.get("tool_calls", ())]
     last = max(n for n, message in enumerate(messages) if message["role"] == "user")
-    picked = retrieval.shown(tools, map(_message, reversed(messages[: last + 1])), SHOWN)
+    picked = retrieval.shown(tools, map(_message, reversed(messages[: last + 1])), TOOLS_SHOWN)
     chosen = [tool for tool in tools if tool.name in calls or tool.name == retrieval.ESCALATE]
     others = [tool for tool in picked if tool not in chosen]
     if rng.random() < FEWER:
         others = rng.sample(others, rng.randint(0, len(others)))
-    chosen += others[: max(0, SHOWN - len(chosen))]
+    chosen += others[: max(0, TOOLS_SHOWN - len(chosen))]
     rng.shuffle(chosen)
     return chosen
 
@@ -181,7 +183,7 @@ def _written(out: Path) -> Iterator[IO[str]]:
         out.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
         try:
-            with open(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -95,19 +95,19 @@ def _choose(rng: Random, pattern: str) -> str:
 
 
 def _sequence(rng: Random, tokens: list[str], at: int) -> tuple[str, int]:
-    """One of the alternatives from token `at` to the bracket that closes them, or to the end."""
+    """One of the alternatives from part `at` to the bracket that closes them, or to the end."""
     alternatives, current = [], ""
     while at < len(tokens) and tokens[at] not in ")]":
-        token = tokens[at]
-        if token in "([":
+        part = tokens[at]
+        if part in "([":
             inner, at = _sequence(rng, tokens, at + 1)
-            if at == len(tokens) or tokens[at] != {"(": ")", "[": "]"}[token]:
+            if at == len(tokens) or tokens[at] != {"(": ")", "[": "]"}[part]:
                 raise ValueError("a bracket is not closed")
-            current += "" if token == "(" and rng.random() < 0.5 else inner
-        elif token == "|":
+            current += "" if part == "(" and rng.random() < 0.5 else inner
+        elif part == "|":
             alternatives.append(current)
             current = ""
         else:
-            current += token
+            current += part
         at += 1
     return rng.choice([*alternatives, current]), at

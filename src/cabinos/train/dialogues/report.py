@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cabinos.engine.template_sandbox import ChatEnvironment
 
-__all__ = ["report", "rendered"]
+__all__ = ["rendered", "report"]
 
 
 def report(path: Path, tokenizer: Path | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from typing import Any, Self
 from unittest.mock import patch
 
@@ -45,7 +46,6 @@ __all__ = ["Stage", "StageError"]
 Message = dict[str, Any]
 HOME, SHOWN_HOME = ".cabin", "~/.local/share/cabin"
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Kolkata")
-CHANCE = ("random_roll", "random_flip", "random_pick")
 
 
 class StageError(TrainError):
@@ -59,9 +59,10 @@ class Stage:
         self._folder = Path(tempfile.mkdtemp(prefix="cabin-stage-"))
         self._code = Code()
         self._now = datetime.now().astimezone()
+        self._chance = Random()  # noqa: S311 - seeded for every performance
         devices = [calculate, units, words, files, passages, plot]
         tools = [tool for device in devices for tool in device.driver({}).tools]
-        tools += random_choice.driver({"seed": 0}).tools
+        tools += random_choice.driver({}, self._chance).tools
         self._tools = {tool.name: tool for tool in tools} | model_tools()
         self._zones = [self._timed(zone) for zone in ZONES]
         self._tools |= self._zones[0]
@@ -106,10 +107,9 @@ class Stage:
         way round.
         """
         self._now = now
+        self._chance.seed(seed)
         known = self._tools | self._zones[seed % len(ZONES)]
         known |= {tool.name: tool for tool in script.tools}
-        if any(isinstance(c, Call) and c.name in CHANCE for t in script.turns for c in t.calls):
-            known |= {tool.name: tool for tool in random_choice.driver({"seed": seed}).tools}
         context = await self._set(script.world)
         messages: list[Message] = []
         try:

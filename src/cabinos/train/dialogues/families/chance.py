@@ -55,6 +55,7 @@ def number(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
 
 
 def coin(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+    """One, or {n} of them."""
     count = rng.randint(2, 6)
     n = in_words(count) if rng.random() < 0.4 else str(count)
     call = Call("random_flip", {"count": count} if "{n}" in pattern else {})
@@ -62,6 +63,7 @@ def coin(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
 
 
 def pick(rng: Random, fillers: Fillers, pattern: str) -> Turn:
+    """One of {o}."""
     if rng.random() < 0.3:
         options = fillers.of(rng, CHOICES)
     else:
@@ -76,6 +78,7 @@ def pick(rng: Random, fillers: Fillers, pattern: str) -> Turn:
 
 
 def plain(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+    """A question about chance: no tool is needed."""
     text, _, answers = pattern.partition(" => ")
     return Turn(say(rng, text), rng.choice(answers.split(" / ")))
 

@@ -2,12 +2,20 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
 from functools import partial
 from random import Random
 
+from cabinos.train.dialogues.families.moments import (
+    ahead,
+    back,
+    coming,
+    dated,
+    holiday,
+    named,
+    passing,
+    span,
+)
 from cabinos.train.dialogues.fillers import Fillers
-from cabinos.train.dialogues.numbers import in_words
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.script import Call, Results, Script, Turn, templates
 
@@ -20,125 +28,7 @@ PLACES = (
     "Seattle, San Francisco, Dallas, Houston, Barcelona, Munich, Geneva, Japan, India, China, "
     "Germany, France, Italy, Brazil, California, Hawaii, Texas, Egypt, Kenya, UTC, GMT"
 ).split(", ")
-WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-MONTHS = (
-    "january february march april may june july august september october november december"
-).split()
-HOLIDAYS = (
-    "christmas, easter, halloween, thanksgiving, new year's eve, valentine's day, christmas eve, "
-    "independence day, boxing day, st patrick's day, new year"
-).split(", ")
 ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d))?\S* \((\w+)\)")
-
-
-# ---- what is said of time ------------------------------------------------------------------------
-
-
-def _day(rng: Random, first: int, last: int) -> date:
-    return date(first, 1, 1) + timedelta(days=rng.randrange(365 * (last - first + 1)))
-
-
-def _ordinal(day: int) -> str:
-    return f"{day}{'th' if 10 < day < 14 else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
-
-
-def dated(rng: Random, first: int, last: int) -> str:
-    """A day with its year, in one of the ways that people write one."""
-    day = _day(rng, first, last)
-    month = MONTHS[day.month - 1]
-    month = rng.choice((month, month.capitalize(), month.capitalize(), month[:3]))
-    return rng.choice(
-        (
-            day.isoformat(),
-            f"{month} {day.day} {day.year}",
-            f"{month} {day.day}, {day.year}",
-            f"{month} {_ordinal(day.day)} {day.year}",
-            f"{day.day} {month} {day.year}",
-        )
-    )
-
-
-def holiday(rng: Random) -> str:
-    """A day that has a name and moves."""
-    year = rng.choice(("", "", f" {rng.randint(2024, 2036)}"))
-    return rng.choice(HOLIDAYS) + year
-
-
-def named(rng: Random) -> str:
-    """A day of the calendar, without its weekday."""
-    day = coming(rng)
-    while day.split()[-1] in WEEKDAYS:
-        day = coming(rng)
-    return day
-
-
-def coming(rng: Random) -> str:
-    """A day that is the next of its name: `march 3`, `friday`, `christmas`."""
-    day = _day(rng, 2025, 2025)
-    month = MONTHS[day.month - 1]
-    month = rng.choice((month, month.capitalize()))
-    draw = rng.random()
-    if draw < 0.35:
-        return rng.choice(HOLIDAYS)
-    if draw < 0.5:
-        return rng.choice(("", "next ")) + rng.choice(WEEKDAYS)
-    return rng.choice(
-        (
-            f"{month} {day.day}",
-            f"{month} {_ordinal(day.day)}",
-            f"{day.day} {month}",
-            f"{month} {day.day}",
-        )
-    )
-
-
-def span(rng: Random) -> tuple[int, str, str]:
-    """(number, its text, unit in singular or plural): 3, `three`, `weeks`."""
-    unit, most = rng.choice((("day", 400), ("day", 99), ("week", 60), ("month", 40), ("year", 30)))
-    count = rng.randint(1, most)
-    text = in_words(count) if count < 21 and rng.random() < 0.35 else str(count)
-    return count, text, unit if count == 1 else f"{unit}s"
-
-
-def ahead(rng: Random) -> str:
-    """`in 3 weeks`, `10 days from now`, `tomorrow`, `next friday`: of itself a day."""
-    _, n, unit = span(rng)
-    return rng.choice(
-        (
-            f"in {n} {unit}",
-            f"{n} {unit} from now",
-            f"{n} {unit} from today",
-            f"in {n} {unit}",
-            "tomorrow",
-            "the day after tomorrow",
-            "in a week",
-            "next week",
-            f"next {rng.choice(WEEKDAYS)}",
-            f"this {rng.choice(WEEKDAYS)}",
-        )
-    )
-
-
-def back(rng: Random) -> str:
-    _, n, unit = span(rng)
-    return rng.choice(
-        (
-            f"{n} {unit} ago",
-            f"{n} {unit} ago",
-            "yesterday",
-            "a week ago",
-            f"last {rng.choice(WEEKDAYS)}",
-        )
-    )
-
-
-def passing(past: bool, rng: Random) -> str:
-    """A time of day: `in 3 hours`, `45 minutes from now`; in the past, `3 hours ago`."""
-    n, unit = rng.choice(((rng.randint(2, 30), "hours"), (rng.randint(5, 120), "minutes")))
-    text = in_words(n) if rng.random() < 0.2 else str(n)
-    if past:
-        return rng.choice((f"{text} {unit} ago", f"{text} {unit} ago", "an hour ago"))
-    return rng.choice((f"in {text} {unit}", f"{text} {unit} from now", "in an hour"))
 
 
 # ---- what is answered ----------------------------------------------------------------------------
@@ -185,6 +75,8 @@ Said = Callable[[Random], str]
 
 
 def now(answers: Answers) -> Callable[..., Turn]:
+    """A turn that asks for the time, the day or the date."""
+
     def write(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
         reply = partial(answered, rng.random(), answers, "")
         return Turn(say(rng, pattern), reply, (Call("clock_now", {}),))
@@ -193,6 +85,7 @@ def now(answers: Answers) -> Callable[..., Turn]:
 
 
 def there(rng: Random, fillers: Fillers, pattern: str) -> Turn:
+    """What time it is in {x}."""
     place = fillers.of(rng, PLACES)
     place = place.lower() if rng.random() < 0.4 else place
     reply = partial(answered, rng.random(), THERE, place)
@@ -232,6 +125,7 @@ def shifted(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
 
 
 def until(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+    """How long it is until {x}."""
     x = coming(rng) if rng.random() < 0.7 else dated(rng, 2034, 2040)
     unit = (
         rng.choice(("days", "days", "days", "weeks", "months")) if "{unit}" in pattern else "days"
@@ -242,6 +136,7 @@ def until(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
 
 
 def since(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+    """How long ago {x} was."""
     x = dated(rng, 1950, 2022)
     unit = rng.choice(("days", "days", "weeks", "years")) if "{unit}" in pattern else "years"
     call = Call("clock_between", {"start": x, "end": "today"})
@@ -250,6 +145,7 @@ def since(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
 
 
 def aged(rng: Random, fillers: Fillers, pattern: str) -> Turn:
+    """How old somebody is who was born on {x}."""
     x, name = dated(rng, 1930, 2021), fillers.one(rng, "name")
     call = Call("clock_between", {"start": x, "end": "today"})
     shape = "{v} old."
@@ -262,6 +158,7 @@ def aged(rng: Random, fillers: Fillers, pattern: str) -> Turn:
 
 
 def between(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+    """How long it is from {x} to {y}."""
     x, y = (dated(rng, *years) for years in ((1990, 2024), (2025, 2040)))
     unit = rng.choice(("days", "days", "weeks", "months", "business days"))
     unit = unit if "{unit}" in pattern else "days"

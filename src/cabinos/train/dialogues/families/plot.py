@@ -20,6 +20,7 @@ TOPICS = "sales, rain, temperature, visitors, runs, sleep, steps, spending, grad
 
 
 def function(rng: Random) -> str:
+    """Of x, as people write one."""
     a, b, c = rng.randint(2, 9), rng.randint(1, 9), rng.choice("+-")
     return rng.choice(
         (
@@ -49,6 +50,7 @@ def function(rng: Random) -> str:
 
 
 def bounds(rng: Random) -> tuple[int, int]:
+    """Where a curve begins and ends."""
     low = rng.choice((0, 0, -1, -2, -5, -10, -20, -100, 1))
     return low, low + rng.choice((1, 2, 4, 5, 6, 8, 10, 20, 40, 100))
 
@@ -62,6 +64,7 @@ def world(rng: Random) -> World:
 
 
 def drawn(rng: Random, says: str, call: Call) -> Script:
+    """The call, and an answer with the path that came back."""
     answer = rng.choice(DRAWN)
 
     def reply(results: Results) -> str:
@@ -71,6 +74,7 @@ def drawn(rng: Random, says: str, call: Call) -> Script:
 
 
 def curve(rng: Random, _fillers: Fillers, pattern: str) -> Script:
+    """The function {f}, from {a} to {b}."""
     f, (low, high) = function(rng), bounds(rng)
     arguments: dict[str, object] = {"expression": f}
     if "{a}" in pattern:
@@ -82,6 +86,7 @@ def curve(rng: Random, _fillers: Fillers, pattern: str) -> Script:
 
 
 def bars(rng: Random, _fillers: Fillers, pattern: str) -> Script:
+    """The values {v}, with the labels {l}."""
     names = rng.choice(NAMES)
     most = rng.choice((10, 30, 100, 500))
     count = len(names) if "{l}" in pattern else rng.randint(3, 8)
@@ -93,6 +98,7 @@ def bars(rng: Random, _fillers: Fillers, pattern: str) -> Script:
 
 
 def plain(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+    """Nothing to draw, or nothing that can be drawn."""
     text, _, answers = pattern.partition(" => ")
     return Turn(say(rng, text), rng.choice(answers.split(" / ")))
 

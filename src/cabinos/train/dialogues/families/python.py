@@ -1,5 +1,7 @@
 """Small programs: what no other tool does, a line or two of Python does."""
 
+# ruff: noqa: E501 - one wording a line
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -34,7 +36,7 @@ def _word(rng: Random, fillers: Fillers) -> str:
     return fillers.one(rng, rng.choice(("noun", "noun", "animal", "food", "name"))).lower()
 
 
-def ordered(rng: Random, _fillers: Fillers) -> Task:
+def _ordered(rng: Random, _fillers: Fillers) -> Task:
     found = _some(rng)
     return Task(
         {"l": _listed(list(found))},
@@ -43,7 +45,7 @@ def ordered(rng: Random, _fillers: Fillers) -> Task:
     )
 
 
-def descending(rng: Random, _fillers: Fillers) -> Task:
+def _descending(rng: Random, _fillers: Fillers) -> Task:
     found = _some(rng)
     return Task(
         {"l": _listed(list(found))},
@@ -52,7 +54,7 @@ def descending(rng: Random, _fillers: Fillers) -> Task:
     )
 
 
-def alphabet(rng: Random, fillers: Fillers) -> Task:
+def _alphabet(rng: Random, fillers: Fillers) -> Task:
     found = [
         word.lower()
         for word in fillers.some(rng, rng.choice(("food", "animal", "name")), rng.randint(3, 5))
@@ -60,7 +62,7 @@ def alphabet(rng: Random, fillers: Fillers) -> Task:
     return Task({"l": _listed(list(found))}, f"sorted({found!r})", ("{v}", "In order: {v}"))
 
 
-def letters(rng: Random, fillers: Fillers) -> Task:
+def _letters(rng: Random, fillers: Fillers) -> Task:
     word = _word(rng, fillers)
     letter = rng.choice(word.replace(" ", "") if rng.random() < 0.85 else "aeiourst")
     code = f"{word!r}.count({letter!r})"
@@ -71,24 +73,24 @@ def letters(rng: Random, fillers: Fillers) -> Task:
     )
 
 
-def backwards(rng: Random, fillers: Fillers) -> Task:
+def _backwards(rng: Random, fillers: Fillers) -> Task:
     word = _word(rng, fillers)
     return Task({"w": word}, f"{word!r}[::-1]", ("{v}", "It's {v}.", "{w} backwards is {v}."))
 
 
-def length(rng: Random, fillers: Fillers) -> Task:
+def _length(rng: Random, fillers: Fillers) -> Task:
     word = _word(rng, fillers)
     return Task({"w": word}, f"len({word!r})", ("{v}", "It has {v}.", "{w} has {v} letters."))
 
 
-def words(rng: Random, fillers: Fillers) -> Task:
+def _words(rng: Random, fillers: Fillers) -> Task:
     text = " ".join(_word(rng, fillers) for _ in range(rng.randint(3, 8)))
     return Task(
         {"w": text}, f"len({text!r}.split())", ("{v}", "{v} words.", "There are {v} words.")
     )
 
 
-def vowels(rng: Random, fillers: Fillers) -> Task:
+def _vowels(rng: Random, fillers: Fillers) -> Task:
     word = _word(rng, fillers)
     return Task(
         {"w": word},
@@ -97,12 +99,12 @@ def vowels(rng: Random, fillers: Fillers) -> Task:
     )
 
 
-def capitals(rng: Random, fillers: Fillers) -> Task:
+def _capitals(rng: Random, fillers: Fillers) -> Task:
     word = _word(rng, fillers)
     return Task({"w": word}, f"{word!r}.upper()", ("{v}",))
 
 
-def palindrome(rng: Random, fillers: Fillers) -> Task:
+def _palindrome(rng: Random, fillers: Fillers) -> Task:
     word = rng.choice(
         (
             "level",
@@ -119,66 +121,66 @@ def palindrome(rng: Random, fillers: Fillers) -> Task:
     return Task({"w": word}, code, ("Yes.|No.", "Yes, it is.|No, it isn't."))
 
 
-def primes(rng: Random, _fillers: Fillers) -> Task:
+def _primes(rng: Random, _fillers: Fillers) -> Task:
     n = rng.randint(10, 60)
     code = f"[n for n in range(2, {n + 1}) if all(n % d for d in range(2, n))]"
     return Task({"n": n}, code, ("{v}", "The primes up to {n} are {v}"))
 
 
-def is_prime(rng: Random, _fillers: Fillers) -> Task:
+def _is_prime(rng: Random, _fillers: Fillers) -> Task:
     n = rng.randint(2, 999)
     code = f"all({n} % d for d in range(2, {n}))"
     return Task({"n": n}, code, ("Yes, {n} is prime.|No, {n} is not prime.", "Yes.|No."))
 
 
-def fibonacci(rng: Random, _fillers: Fillers) -> Task:
+def _fibonacci(rng: Random, _fillers: Fillers) -> Task:
     n = rng.randint(4, 15)
     code = f"f = [0, 1]\nwhile len(f) < {n}:\n    f.append(f[-1] + f[-2])\nf"
     return Task({"n": n}, code, ("{v}", "The first {n} are {v}"))
 
 
-def divisors(rng: Random, _fillers: Fillers) -> Task:
+def _divisors(rng: Random, _fillers: Fillers) -> Task:
     n = integer(rng, 400, 6)
     code = f"[d for d in range(1, {n + 1}) if {n} % d == 0]"
     return Task({"n": n}, code, ("{v}", "They are {v}", "{n} can be divided by {v}"))
 
 
-def series(rng: Random, _fillers: Fillers) -> Task:
+def _series(rng: Random, _fillers: Fillers) -> Task:
     n = rng.choice((10, 20, 50, 100, 500, 1000, rng.randint(5, 300)))
     return Task({"n": n}, f"sum(range(1, {n + 1}))")
 
 
-def squares(rng: Random, _fillers: Fillers) -> Task:
+def _squares(rng: Random, _fillers: Fillers) -> Task:
     n = rng.randint(4, 12)
     return Task({"n": n}, f"[n**2 for n in range(1, {n + 1})]", ("{v}", "Here they are: {v}"))
 
 
-def table(rng: Random, _fillers: Fillers) -> Task:
+def _table(rng: Random, _fillers: Fillers) -> Task:
     n = rng.randint(2, 25)
     return Task({"n": n}, f"[{n} * k for k in range(1, 11)]", ("{v}", "Here it is: {v}"))
 
 
-def binary(rng: Random, _fillers: Fillers) -> Task:
+def _binary(rng: Random, _fillers: Fillers) -> Task:
     n = integer(rng, 1000)
     return Task({"n": n}, f"bin({n})", ("{v}", "{n} is {v} in binary."))
 
 
-def hexadecimal(rng: Random, _fillers: Fillers) -> Task:
+def _hexadecimal(rng: Random, _fillers: Fillers) -> Task:
     n = integer(rng, 100_000)
     return Task({"n": n}, f"hex({n})", ("{v}", "{n} is {v} in hexadecimal."))
 
 
-def from_binary(rng: Random, _fillers: Fillers) -> Task:
-    b = bin(rng.randint(2, 255))[2:]
+def _from_binary(rng: Random, _fillers: Fillers) -> Task:
+    b = f"{rng.randint(2, 255):b}"
     return Task({"n": b}, f"int('{b}', 2)", ("{v}", "{n} is {v}."))
 
 
-def digits(rng: Random, _fillers: Fillers) -> Task:
+def _digits(rng: Random, _fillers: Fillers) -> Task:
     n = rng.randint(100, 10**9)
     return Task({"n": n}, f"sum(int(d) for d in '{n}')", ("{v}", "The digits add up to {v}."))
 
 
-def evens(rng: Random, _fillers: Fillers) -> Task:
+def _evens(rng: Random, _fillers: Fillers) -> Task:
     found = _some(rng, 4, 7)
     return Task(
         {"l": _listed(list(found))},
@@ -187,19 +189,19 @@ def evens(rng: Random, _fillers: Fillers) -> Task:
     )
 
 
-def unique(rng: Random, _fillers: Fillers) -> Task:
+def _unique(rng: Random, _fillers: Fillers) -> Task:
     found = [rng.randint(1, 9) for _ in range(rng.randint(5, 9))]
     return Task(
         {"l": _listed(list(found))}, f"sorted(set({found}))", ("{v}", "Without repeats: {v}")
     )
 
 
-def joined(rng: Random, _fillers: Fillers) -> Task:
+def _joined(rng: Random, _fillers: Fillers) -> Task:
     found = _some(rng)
     return Task({"l": _listed(list(found))}, f"sum({found})")
 
 
-def program(rng: Random, fillers: Fillers) -> Task:
+def _program(rng: Random, fillers: Fillers) -> Task:
     a, b = integer(rng, 100), integer(rng, 100)
     code = rng.choice(
         (
@@ -237,13 +239,14 @@ def asked(make: Maker) -> Callable[..., Turn]:
 
 
 def plain(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
+    """A question about programs: no tool is needed."""
     text, _, answers = pattern.partition(" => ")
     return Turn(say(rng, text), rng.choice(answers.split(" / ")))
 
 
 TASKS: dict[str, tuple[Maker, list[str]]] = {
     "sort": (
-        ordered,
+        _ordered,
         [
             "sort {l}",
             "sort these( numbers): {l}",
@@ -255,7 +258,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "descending": (
-        descending,
+        _descending,
         [
             "sort {l} [from largest to smallest|in descending order|descending]",
             "[put|arrange] these from [biggest to smallest|high to low]: {l}",
@@ -264,7 +267,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "alphabet": (
-        alphabet,
+        _alphabet,
         [
             "sort {l} alphabetically",
             "[put|arrange] these [words|names] in alphabetical order: {l}",
@@ -273,7 +276,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "letters": (
-        letters,
+        _letters,
         [
             "how many {c}'s are in {w}?",
             "how many {c}'s are there in the word {w}?",
@@ -286,7 +289,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "backwards": (
-        backwards,
+        _backwards,
         [
             "reverse {w}",
             "what is {w} [backwards|reversed|spelled backwards]?",
@@ -297,7 +300,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "length": (
-        length,
+        _length,
         [
             "how many letters [are in|does|has] {w}?",
             "how long is the word {w}?",
@@ -307,7 +310,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "words": (
-        words,
+        _words,
         [
             'how many words are in "{w}"?',
             "count the words: {w}",
@@ -316,7 +319,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "vowels": (
-        vowels,
+        _vowels,
         [
             "how many vowels [are in|does] {w}( have)?",
             "count the vowels in {w}",
@@ -324,7 +327,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "capitals": (
-        capitals,
+        _capitals,
         [
             "[write|put] {w} in [capitals|uppercase|capital letters]",
             "{w} in [all caps|uppercase]",
@@ -333,7 +336,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "palindrome": (
-        palindrome,
+        _palindrome,
         [
             "is {w} a palindrome?",
             "does {w} read the same backwards?",
@@ -342,7 +345,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "primes": (
-        primes,
+        _primes,
         [
             "[list|show|give me|find] [the|all] primes up to {n}",
             "what are the prime numbers (up )to {n}?",
@@ -352,7 +355,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "is-prime": (
-        is_prime,
+        _is_prime,
         [
             "is {n} (a )prime( number)?",
             "check [if|whether] {n} is prime",
@@ -362,7 +365,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "fibonacci": (
-        fibonacci,
+        _fibonacci,
         [
             "(give me )the first {n} fibonacci numbers",
             "fibonacci up to {n} [terms|numbers]",
@@ -372,7 +375,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "divisors": (
-        divisors,
+        _divisors,
         [
             "[what are|list|find] the [divisors|factors] of {n}",
             "what numbers [divide|go into] {n}?",
@@ -381,7 +384,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "series": (
-        series,
+        _series,
         [
             "(what is )the sum of [all|the] numbers from 1 to {n}",
             "add (up )[all the|every] numbers from 1 to {n}",
@@ -390,7 +393,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "squares": (
-        squares,
+        _squares,
         [
             "the first {n} square numbers",
             "list the squares from 1 to {n}",
@@ -398,7 +401,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "table": (
-        table,
+        _table,
         [
             "[show|give me|print] the {n} times table",
             "{n} times table",
@@ -407,7 +410,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "binary": (
-        binary,
+        _binary,
         [
             "[what is|what's] {n} in binary",
             "convert {n} to binary",
@@ -417,7 +420,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "hex": (
-        hexadecimal,
+        _hexadecimal,
         [
             "[what is|what's] {n} in hex?",
             "convert {n} to hex(adecimal)",
@@ -426,7 +429,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "from-binary": (
-        from_binary,
+        _from_binary,
         [
             "what number is {n} in binary?",
             "convert binary {n} to decimal",
@@ -434,11 +437,11 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "digits": (
-        digits,
+        _digits,
         ["(what is )the sum of the digits of {n}", "add up the digits of {n}", "digit sum of {n}"],
     ),
     "evens": (
-        evens,
+        _evens,
         [
             "[which|what] of these are even: {l}",
             "[find|show|keep] the even numbers in {l}",
@@ -446,7 +449,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "unique": (
-        unique,
+        _unique,
         [
             "remove (the )[duplicates|repeats] from {l}",
             "unique numbers in {l}",
@@ -455,7 +458,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "sum": (
-        joined,
+        _joined,
         [
             "[use|with] python( to) [sum|add up] {l}",
             "write (a bit of )python to add {l}",
@@ -464,7 +467,7 @@ TASKS: dict[str, tuple[Maker, list[str]]] = {
         ],
     ),
     "program": (
-        program,
+        _program,
         [
             "run {p}",
             "[run|execute|evaluate] this( code| python): {p}",

@@ -1,5 +1,7 @@
 """Quantities in other units."""
 
+# ruff: noqa: E501 - one wording a line
+
 from fractions import Fraction
 from functools import cache, partial
 from random import Random
@@ -213,7 +215,7 @@ def compared(rng: Random, _fillers: Fillers, pattern: str) -> Turn:
     return Turn(say(rng, pattern, x=a, u=u, y=b, v=v, more=than), reply, (call,))
 
 
-def followed(rng: Random, fillers: Fillers, pattern: str) -> Script:
+def followed(rng: Random, _fillers: Fillers, pattern: str) -> Script:
     """The same quantity in a third unit, or another amount."""
     _, first, second, most = pair(rng)
     said, value = amount(rng, most)
