@@ -54,6 +54,8 @@ def compiler(folder: Path, body: str) -> str:
 
 
 def test_the_sdist_holds_the_source_and_builds_the_wheel(tree: Path) -> None:
+    (tree / "src/cabinos/brain/nano.gguf").write_bytes(b"GGUF")
+    (tree / "src/cabinos/engine/mine.gguf").write_bytes(b"GGUF")
     result = build(tree)  # the sdist first, then the wheel from the sdist
     assert result.returncode == 0, result.stdout + result.stderr
     (sdist,) = (tree / "dist").glob("*.tar.gz")
@@ -61,6 +63,7 @@ def test_the_sdist_holds_the_source_and_builds_the_wheel(tree: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {f"src/cabinos/engine/{c}" for c in ("run.c", "library.c")} <= names
     assert {"hatch_build.py", "LICENSE"} <= names
+    assert [name for name in names if name.endswith(".gguf")] == ["src/cabinos/brain/nano.gguf"]
     assert not any(name.endswith((".so", ".pyc")) for name in names)
 
     (wheel,) = (tree / "dist").glob("*.whl")
@@ -70,6 +73,7 @@ def test_the_sdist_holds_the_source_and_builds_the_wheel(tree: Path) -> None:
         names = set(archive.namelist())
         archive.extractall(tree / "unpacked")
     assert {"cabinos/py.typed", "cabinos/engine/run.c"} <= names
+    assert [name for name in names if name.endswith(".gguf")] == ["cabinos/brain/nano.gguf"]
     libraries = sorted((tree / "unpacked/cabinos/engine/lib").iterdir())
     assert "librun-generic.so" in [library.name for library in libraries]
     generic = next(library for library in libraries if "generic" in library.name)

@@ -30,6 +30,10 @@ class Cabin:
         """What the effects of the plug-in's tools were."""
         return Path(self.environment["PUPPET_WORLD"])
 
+    def struck(self) -> bool:
+        """Whether an effect is wholly there: a file is created before it has a line."""
+        return self.world.exists() and self.world.read_text().endswith("\n")
+
     def __call__(
         self, *arguments: str | Path, stdin: str | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import Cabin, Terminal
-from tests.fixtures.chat_model import tiny_chat_gguf
+from tests.fixtures.chat_model import CALLS_A_TOOL, tiny_chat_gguf
 from tests.fixtures.stub_server import Reply, StubServer
 
 CONFIG = """
@@ -70,3 +70,23 @@ def test_a_model_by_its_path(cabin: Cabin, chat_gguf: Path) -> None:
     result = cabin("Hello?", "--tools", "none", "-m", chat_gguf, "-q")
     assert result.returncode == 0, result.stderr
     assert cabin.json("ps", "--all")["processes"][0]["model"] == "tiny"
+
+
+def test_a_small_model_hands_over_to_a_server(
+    cabin: Cabin, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    small = tiny_chat_gguf(
+        tmp_path_factory.mktemp("gguf") / "small.gguf",
+        follows=CALLS_A_TOOL,
+        metadata={"cabin.assistant": True, "cabin.tools_shown": 1},
+        context=8192,
+    )
+    config = CONFIG.format(url="{url}").replace('"far"', '"small"\nescalate = "far"')
+    config += f'local = true\n[model.small]\nprovider = "local"\npath = "{small}"\n'
+    with StubServer([Reply("It is cheese.")]) as server:
+        (cabin.home / "config.toml").write_text(config.format(url=server.url))
+        data = cabin.json("Zzz?")
+    assert (data["text"], data["model"]) == ("It is cheese.", "far")
+    assert [call["name"] for call in data["calls"]] == ["escalate"]
+    assert "handed over to far" in cabin("log", "1").stdout
+    assert cabin.json("replay", "1")["same"] is True

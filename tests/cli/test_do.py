@@ -230,7 +230,7 @@ def test_a_reader_who_goes_away_ends_it_quietly(cabin: Cabin) -> None:
 
 def test_a_lost_effect_is_decided_by_a_person(cabin: Cabin) -> None:
     process = cabin.start('call strike {"hour": 3}')
-    while not cabin.world.exists():
+    while not cabin.struck():
         assert process.poll() is None
     process.kill()
     process.wait(PATIENCE)

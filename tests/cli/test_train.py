@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cabinos.cli.main import main
+from cabinos.engine.gguf import read_gguf
+from tests.train.conversations import write_rows
 from tests.train.fixtures import prepared
 
 
@@ -24,7 +26,8 @@ def cabin(*words: object) -> Result:
 def test_help_needs_no_torch() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from cabinos.cli.main import main\n"
-        "for words in (['--help'], ['data', 'get', '--help'], ['train', 'pretrain', '--help']):\n"
+        "for words in (['--help'], ['data', 'get', '--help'], ['train', 'pretrain', '--help'],\n"
+        "              ['train', 'finetune', '--help']):\n"
         "    assert CliRunner().invoke(main, words).exit_code == 0\n"
         "print([m for m in ('torch', 'numpy', 'tokenizers', 'rich') if m in sys.modules])"
     )
@@ -88,6 +91,39 @@ def test_pretrain_then_export_then_dream(data: Path, tmp_path: Path) -> None:
     result = cabin("train", "export", out, "-o", tmp_path / "hf")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "hf" / "config.json").is_file()
+
+
+def test_finetune_then_export_then_call(data: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", 20)
+    small = ["--device", "cpu", "--dtype", "float32", "--no-compile"]
+    sizes = ["--depth", 1, "--tokens", 256, "--batch-tokens", 256, "--context", 256]
+    base, out = tmp_path / "base", tmp_path / "chat"
+    result = cabin("train", "pretrain", base, "--data", data, *sizes, "--long-context", 256,
+                   "--mix", "books=1", *small)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    result = cabin("train", "finetune", out, "--base", base, "--rows", rows, "--held", rows,
+                   "--tokens", 1024, "--batch-tokens", 512, "--micro-tokens", 512,
+                   "--context", 256, *small)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "2 updates" in result.output
+    facts = json.loads(cabin("train", "export", out, "--json").stdout)
+    assert facts["path"] == str(out / "assistant-q8_0.gguf")
+    metadata = read_gguf(facts["path"]).metadata
+    assert metadata["cabin.assistant"] is True
+
+
+def test_a_line_that_is_no_row_is_named(data: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", 2)
+    rows.write_text(rows.read_text() + "{")
+    base = tmp_path / "base"
+    sizes = ["--depth", 1, "--tokens", 32, "--batch-tokens", 32, "--context", 32]
+    cabin("train", "pretrain", base, "--data", data, *sizes, "--long-context", 32,
+          "--mix", "books=1", "--device", "cpu", "--dtype", "float32", "--no-compile")  # fmt: skip
+    result = cabin("train", "finetune", tmp_path / "chat", "--base", base, "--rows", rows,
+                   "--device", "cpu", "--dtype", "float32")  # fmt: skip
+    assert result.exit_code == 1
+    assert "rows.jsonl:3: not a row" in result.output
+    assert "Traceback" not in result.output
 
 
 def test_a_report_is_a_table_or_json(data: Path) -> None:

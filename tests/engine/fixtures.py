@@ -371,6 +371,7 @@ def tiny_gguf(
     architecture: Family = "llama",
     *,
     pure: bool = False,
+    metadata: Mapping[str, str | float | int | bool] | None = None,
     **options: Any,
 ) -> Path:
     """Make a tiny model and pack it to the GGUF file `path`, which is returned.
@@ -381,5 +382,5 @@ def tiny_gguf(
 
     with TemporaryDirectory() as folder:
         model = tiny_hf_model(Path(folder) / "tiny", architecture, **options)
-        pack(model, path, type, pure=pure)
+        pack(model, path, type, pure=pure, metadata=metadata)
     return path

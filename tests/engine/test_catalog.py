@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cabinos.cli.main import main
+from cabinos.drivers.model import brain
 from cabinos.engine.catalog import describe, list_models, model_folders
 from cabinos.engine.errors import ModelFileError
 from tests.engine.fixtures import tiny_gguf
@@ -129,6 +130,7 @@ def test_command(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_command_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CABIN_MODELS", str(tmp_path / "none"))
+    monkeypatch.setattr(brain, "BUILT_IN", tmp_path / "none.gguf")
     monkeypatch.chdir(tmp_path)
     run = CliRunner().invoke(main, ["models"])
     assert (run.exit_code, run.stdout) == (0, "")

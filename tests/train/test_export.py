@@ -11,9 +11,10 @@ from cabinos.engine.gguf import read_gguf
 from cabinos.engine.model import Model
 from cabinos.train import checkpoint
 from cabinos.train.errors import TrainError
-from cabinos.train.export import export_gguf, export_hf, load_run
+from cabinos.train.export import export_gguf, export_hf
 from cabinos.train.model import Llama
 from cabinos.train.pretrain import Options, pretrain
+from cabinos.train.saved import load_run
 from cabinos.train.tokenizer import open_tokenizer
 from tests.train.runs import tiny
 from tests.train.test_model import small_model

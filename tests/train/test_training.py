@@ -125,7 +125,7 @@ def test_out_of_memory_says_what_to_lower(data: Path, tmp_path: Path) -> None:
         raise RuntimeError(torch_says)
 
     with pytest.raises(TrainError, match="Lower --micro-tokens"):
-        loop._update(run, forward, 0)
+        loop._update(run, forward, 0, run.stream.batch(0))
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(data: Path, tmp_path: Path) -> None:

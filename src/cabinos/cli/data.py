@@ -78,6 +78,9 @@ def data_command() -> None:
 )
 @click.option("--mirror", metavar="URL", help="Fetch from this server instead of GitHub.")
 @click.option("--sources-only", is_flag=True, help="Do not clean, tokenize and pack them.")
+@click.option(
+    "--eval", "measured", is_flag=True, help="The sets that `cabin eval` measures on, instead."
+)
 @workshop
 def get_command(
     names: tuple[str, ...],
@@ -85,21 +88,24 @@ def get_command(
     origin: Path | None,
     mirror: str | None,
     sources_only: bool,
+    measured: bool,
 ) -> None:
     """Fetch the pinned sources (NAMES, default all), clean, tokenize and pack them.
 
     Every source is verified against the hash in the manifest. What is there already is kept, and
     an interrupted download goes on where it was.
     """
+    from cabinos.train import sources
     from cabinos.train.prepare import get_sources, prepare
     from cabinos.train.upstream import GitHub
 
     hub = GitHub.at(mirror) if mirror else GitHub()
+    known = sources.measured() if measured else sources.manifest()
     with _bar() as progress:
-        fetched = get_sources(folder, names, origin=origin, hub=hub, progress=progress)
+        fetched = get_sources(folder, names, origin=origin, hub=hub, progress=progress, known=known)
     for source in fetched:
         click.echo(f"{source.name}: {source.rows:,} rows, {source.bytes / 1e6:,.1f} MB, verified")
-    if sources_only or names:
+    if sources_only or names or measured:
         return
     shards = prepare(folder, lambda text: click.echo(text, err=True))
     tokens = sum(shard.tokens for shard in shards if shard.split == "train")
@@ -125,6 +131,61 @@ def _bar() -> "Iterator[Progress]":
             bar.update(task, description=name, completed=so_far, total=total or None)
 
         yield progress
+
+
+@data_command.command("dialogues")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@data_option
+@click.option("--rows", type=click.IntRange(1), default=60_000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--held-out", is_flag=True, help="Only wordings and words that no training sees.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--tokenizer", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@workshop
+def dialogues_command(
+    out: Path,
+    folder: Path,
+    rows: int,
+    seed: int,
+    held_out: bool,
+    workers: int,
+    tokenizer: Path | None,
+    as_json: bool,
+) -> None:
+    """Write conversations to OUT, every call of which was made by the real devices.
+
+    The same seed gives the same rows. With a TOKENIZER, their tokens are counted.
+    """
+    from cabinos.train.dialogues.generate import generate
+    from cabinos.train.dialogues.report import report
+
+    data = folder if (folder / "sources").is_dir() else None
+    with _rows_bar(rows) as progress:
+        generate(seed, rows, out, held_out=held_out, data=data, workers=workers, progress=progress)
+    facts = report(out, tokenizer)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    from rich.console import Console
+
+    columns = ("rows", "templates", "turns", "calls", "tokens")
+    Console().print(_table("family", columns, facts["families"]))
+
+
+@contextmanager
+def _rows_bar(rows: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr that follows the rows; nothing when stderr is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("rows", total=rows)
+        yield lambda done: bar.update(task, completed=done)
 
 
 @data_command.command("report")

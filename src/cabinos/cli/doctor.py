@@ -88,8 +88,9 @@ def _config() -> Iterator[Finding]:
     tools = sum(len(driver.tools) for driver in drivers)
     names = ", ".join(driver.name for driver in drivers)
     yield Finding("devices", "ok", f"{len(drivers)} with {tools} tools: {names}")
-    if models := [model.name for driver in drivers for model in driver.models]:
-        yield Finding("brains", "ok", ", ".join(models))
+    if models := [model for driver in drivers for model in driver.models]:
+        brains = [m.name + " (built in)" * getattr(m, "built_in", False) for m in models]
+        yield Finding("brains", "ok", ", ".join(brains))
     else:
         yield Finding(
             "brains", "missing", "no chat model: see `cabin models`, and [model.…] in the config"

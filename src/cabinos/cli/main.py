@@ -133,6 +133,14 @@ SECTIONS = {
             "cabinos.cli.pack:pack_command",
             "Pack the Hugging Face model in FOLDER into one GGUF file.",
         ),
+        "verify": (
+            "cabinos.cli.verify:verify_command",
+            "Check that a brain's two files are the signed ones, to the last bit.",
+        ),
+        "sign": (
+            "cabinos.cli.verify:sign_command",
+            "Write the manifest of WEIGHTS, and sign it.",
+        ),
     },
     "The workshop": {
         "data": (
@@ -142,6 +150,10 @@ SECTIONS = {
         "train": (
             "cabinos.cli.train:train_command",
             "Make a model: pre-train it, export it.",
+        ),
+        "eval": (
+            "cabinos.cli.eval:eval_command",
+            "Measure what MODEL can do: tools, requests, grammar, facts, texts.",
         ),
     },
 }

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 def models_command(paths: tuple[Path, ...], as_json: bool) -> None:
     """List local models: GGUF files in PATHS (files or folders).
 
-    Without PATHS: in $CABIN_MODELS, or else cabin's data folder, and in the current folder. Memory
-    is the file plus the keys and values (bf16) of a full context; "per 1k" is that of 1,000 tokens.
+    Without PATHS: in $CABIN_MODELS, or else cabin's data folder, in the current folder, and the one
+    that is built in. Memory is the file plus the keys and values (bf16) of a full context; "per 1k"
+    is that of 1,000 tokens.
     """
-    from cabinos.engine.catalog import list_models, model_folders
+    from cabinos.drivers.model.brain import BUILT_IN
+    from cabinos.engine.catalog import describe, list_models, model_folders
 
     entries = list_models(paths)
+    if not paths and BUILT_IN.is_file():
+        entries.append(describe(BUILT_IN))
     if as_json:
         click.echo(json.dumps({"models": [_as_json(entry) for entry in entries]}, indent=2))
     elif entries:
@@ -32,12 +36,19 @@ def models_command(paths: tuple[Path, ...], as_json: bool) -> None:
         click.echo(f"No GGUF files in {places}. Make one with `cabin pack`.", err=True)
 
 
+def _is_built_in(entry: "ModelEntry") -> bool:
+    from cabinos.drivers.model.brain import BUILT_IN
+
+    return entry.path == BUILT_IN
+
+
 def _as_json(entry: "ModelEntry") -> dict[str, Any]:
     if entry.error is not None:
         return {"path": str(entry.path), "size": entry.size, "error": entry.error}
     return {
         **asdict(entry),
         "path": str(entry.path),
+        "built_in": _is_built_in(entry),
         "memory_full_context": entry.memory(),
         "memory_per_1000_tokens": 1000 * entry.kv_bytes_per_token,
     }
@@ -56,7 +67,7 @@ def _print_table(entries: "list[ModelEntry]") -> None:
     for entry in entries:
         if entry.error is None:
             table.add_row(
-                Text(str(entry.path)),
+                Text(f"{entry.path.stem} (built in)" if _is_built_in(entry) else str(entry.path)),
                 entry.architecture if entry.supported else f"{entry.architecture} (unsupported)",
                 _count(entry.parameters),
                 entry.quantisation,

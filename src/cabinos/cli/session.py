@@ -82,7 +82,12 @@ class Session:
         from cabinos.kernel.kernel import Kernel
 
         try:
-            kernel = Kernel.open(drivers=[] if self._config is None else _devices(self._config))
+            # Of [cabin] not the model: what is the brain was chosen before.
+            larger = {
+                k: v for k, v in (self._config or {}).get("cabin", {}).items() if k != "model"
+            }
+            devices = [] if self._config is None else _devices(self._config)
+            kernel = Kernel.open(drivers=devices, config={"cabin": larger})
             self.kernel, kernel.idle = kernel, self._idle
             self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
             self._begin_to_follow()

@@ -53,7 +53,13 @@ def driver(_config: Mapping[str, Any]) -> Driver:
 )
 async def calculate(
     expression: Annotated[
-        str, Field(min_length=1, max_length=300, description="like 12*3.5 or 15% of 80")
+        str,
+        Field(
+            min_length=1,
+            max_length=300,
+            description="like 12*3.5 or 15% of 80",
+            json_schema_extra={"x-free": "arithmetic"},
+        ),
     ],
 ) -> str:
     """Calculates, exactly. Numbers and operations in signs or in words."""

@@ -1,6 +1,6 @@
 """Device: the date and the time, and arithmetic with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ When = Annotated[
     str,
     Field(
         max_length=60,
+        examples=["today", "now"],  # nobody has to say these to mean them
         description="2026-11-24, 2026-11-24T10:30, now, tomorrow at 5pm, next monday, in 3 weeks",
     ),
 ]
@@ -27,12 +28,17 @@ Zone = Annotated[
 Amount = Annotated[int, Field(ge=-LONG, le=LONG)]
 
 
-def driver(config: Mapping[str, Any]) -> Driver:
-    """The clock device. `config`: zone (the user's time zone; default: the system's)."""
+def driver(
+    config: Mapping[str, Any], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Driver:
+    """The clock device. `config`: zone (the user's time zone; default: the system's).
+
+    `now` is whose time it tells: an instant with its zone.
+    """
     own = zone_of(str(config["zone"])) if config.get("zone") else system_zone()
 
-    def now(zone: str) -> datetime:
-        return datetime.now(UTC).astimezone(zone_of(zone) if zone else own)
+    def now_in(zone: str) -> datetime:
+        return now().astimezone(zone_of(zone) if zone else own)
 
     @tool(
         effect="pure",
@@ -42,7 +48,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
     )
     async def clock_now(zone: Zone = "") -> str:
         """The date, the weekday and the time now."""
-        return shown(now(zone).replace(microsecond=0))
+        return shown(now_in(zone).replace(microsecond=0))
 
     @tool(
         effect="pure",
@@ -62,7 +68,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
     ) -> str:
         """The date or time that is so much after the start; before it, with negative numbers."""
         span = Span(years, months, weeks, days, business_days, hours, minutes)
-        return shown(add(parse(start, now("")), span))
+        return shown(add(parse(start, now_in("")), span))
 
     @tool(
         effect="pure",
@@ -72,7 +78,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
     )
     async def clock_between(start: When, end: When) -> str:
         """How long it is from the start to the end: in days, in business days, in all units."""
-        today = now("")
+        today = now_in("")
         return told(between(parse(start, today), parse(end, today)))
 
     return Driver("clock", tools=[clock_now, clock_add, clock_between])

@@ -293,7 +293,9 @@ def _below(places: list[Place]) -> Iterator[tuple[Place, tuple[str, ...], int, E
 )
 async def files_write(
     path: FilePath,
-    text: Annotated[str, Field(description="the whole new content")],
+    text: Annotated[
+        str, Field(description="the whole new content", json_schema_extra={"x-free": True})
+    ],
     *,
     context: Context,
 ) -> str:
@@ -316,7 +318,9 @@ async def files_write(
 async def files_edit(
     path: FilePath,
     old: Annotated[str, Field(min_length=1, description="a passage that occurs exactly once")],
-    new: Annotated[str, Field(description="what to put in its place")],
+    new: Annotated[
+        str, Field(description="what to put in its place", json_schema_extra={"x-free": True})
+    ],
     *,
     context: Context,
 ) -> str:

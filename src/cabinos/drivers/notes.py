@@ -7,8 +7,7 @@ as what its writer had read, and whoever recalls it has read that too.
 
 import asyncio
 import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from datetime import time as clock_time
 from typing import Annotated, Any, Literal
@@ -42,19 +41,24 @@ NUMBER = re.compile(r"(?:#|(?:number|no\.?|note|item|task|reminder) )?(\d{1,18})
 OPEN = "kind = 'todo' AND done IS NULL"
 
 
-def driver(config: Mapping[str, Any]) -> Driver:
-    """The notes device. `config`: zone (of reminders; default: the system's)."""
+def driver(
+    config: Mapping[str, Any], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Driver:
+    """The notes device. `config`: zone (of reminders; default: the system's).
+
+    `now` is whose time it goes by: an instant with its zone.
+    """
     zone = zone_of(str(config["zone"])) if config.get("zone") else system_zone()
     reminders = Reminders()
 
-    def now() -> datetime:
-        return datetime.now(UTC).astimezone(zone)
+    def here() -> datetime:
+        return now().astimezone(zone)
 
-    tools = [*_writers(now, reminders), notes_recall, notes_list, notes_todo_done, notes_forget]
+    tools = [*_writers(here, reminders), notes_recall, notes_list, _done(now), notes_forget]
     return Driver("notes", tools=tools, observe=reminders.observe)
 
 
-def _writers(now: Any, reminders: Reminders) -> list[Tool]:
+def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
     numbering = asyncio.Lock()  # between the highest number read and the next one staged
 
     async def put(
@@ -68,7 +72,7 @@ def _writers(now: Any, reminders: Reminders) -> list[Tool]:
             context.store.write(
                 "INSERT INTO note (id, kind, list, text, label, pid, created, due) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, time.time(), due),
+                (*row, now().timestamp(), due),
             )
         return int(highest + 1)
 
@@ -237,22 +241,28 @@ def _date(seconds: float) -> str:
 # ---- Ending --------------------------------------------------------------------------------------
 
 
-@tool(
-    effect="local",
-    label="trusted",
-    authority=["thing"],
-    hints="done finished completed mark as done check off tick off cross off i bought i did i have "
-    "got complete task",
-)
-async def notes_todo_done(thing: Thing, *, context: Context) -> Labelled:
-    """Marks a thing to do as done, by its number or its words."""
-    row = await _find(context, thing, OPEN)
-    number, kind, _, text, _, done, _, label = row
-    if kind != "todo":
-        raise ToolError(f"note {number} is nothing to do.")
-    if done is None:
-        context.store.write("UPDATE note SET done = ? WHERE id = ?", (time.time(), number))
-    return Labelled(f"{number} is done: {text}", label)
+def _done(now: Callable[[], datetime]) -> Tool:
+    """The tool `notes_todo_done`, with its clock."""
+
+    @tool(
+        effect="local",
+        label="trusted",
+        authority=["thing"],
+        hints="done finished completed mark as done check off tick off cross off i bought i did "
+        "i have got complete task",
+    )
+    async def notes_todo_done(thing: Thing, *, context: Context) -> Labelled:
+        """Marks a thing to do as done, by its number or its words."""
+        row = await _find(context, thing, OPEN)
+        number, kind, _, text, _, done, _, label = row
+        if kind != "todo":
+            raise ToolError(f"note {number} is nothing to do.")
+        if done is None:
+            moment = now().timestamp()
+            context.store.write("UPDATE note SET done = ? WHERE id = ?", (moment, number))
+        return Labelled(f"{number} is done: {text}", label)
+
+    return notes_todo_done
 
 
 @tool(

@@ -52,7 +52,13 @@ def driver(_config: Mapping[str, Any]) -> Driver:
 )
 async def plot_function(
     expression: Annotated[
-        str, Field(min_length=1, max_length=300, description="of x, like x^2 - 3x or sin(x)")
+        str,
+        Field(
+            min_length=1,
+            max_length=300,
+            description="of x, like x^2 - 3x or sin(x)",
+            json_schema_extra={"x-free": True},
+        ),
     ],
     start: Bound = -10,
     end: Bound = 10,

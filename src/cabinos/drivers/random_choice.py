@@ -25,12 +25,16 @@ LEAD = re.compile(r"^(?:between|from|one of|either|among)\s+", re.IGNORECASE)
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 
-def driver(config: Mapping[str, Any]) -> Driver:
-    """The device. `config`: seed (an integer, for tests). Raises KernelError for another."""
+def driver(config: Mapping[str, Any], chance: random.Random | None = None) -> Driver:
+    """The device. `config`: seed (an integer, for tests). Raises KernelError for another.
+
+    `chance` is where numbers come from instead.
+    """
     seed = config.get("seed")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
         raise KernelError("[random] seed must be an integer.")
-    chance = secrets.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
+    own = secrets.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
+    source = own if chance is None else chance
 
     @tool(
         effect="pure",
@@ -41,7 +45,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
         sides: Annotated[int, Field(ge=1, le=MAX_SIDES)] = 6, count: Count = 1
     ) -> str:
         """Rolls dice: one number from 1 to the sides for each."""
-        return ", ".join(str(chance.randint(1, sides)) for _ in range(count))
+        return ", ".join(str(source.randint(1, sides)) for _ in range(count))
 
     @tool(
         effect="pure",
@@ -50,7 +54,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
     )
     async def random_flip(count: Count = 1) -> str:
         """Flips a coin: heads or tails."""
-        return ", ".join(chance.choice(("heads", "tails")) for _ in range(count))
+        return ", ".join(source.choice(("heads", "tails")) for _ in range(count))
 
     @tool(
         effect="pure",
@@ -67,7 +71,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
         found = options_of(options)
         if len(found) < 2:
             raise ToolError(f"{options!r} is one thing; name several, like pizza, pasta or sushi.")
-        return chance.choice(found)
+        return source.choice(found)
 
     return Driver("random", tools=[random_roll, random_flip, random_pick])
 

@@ -50,7 +50,15 @@ HEAD, TAIL = 20_000, 10_000  # bytes of each stream that are kept
 CHUNK = 1 << 16
 GLANCE = 0.05  # seconds between two looks at what the command uses
 
-Command = Annotated[str, Field(min_length=1, max_length=20_000, description="for bash")]
+Command = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=20_000,
+        description="for bash",
+        json_schema_extra={"x-free": True},
+    ),
+]
 Timeout = Annotated[int, Field(ge=1, le=3_600, description="seconds")]
 
 

@@ -13,14 +13,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cabinos.drivers.numerals import decimal_of, numeral
+from cabinos.drivers.numerals import decimal_of, numeral, rounded
 from cabinos.kernel.driver import Driver, tool
 from cabinos.kernel.errors import ToolError
 
 __all__ = ["convert", "driver"]
 
 MAX_DIGITS = 40  # of a number that is given or of a result that is written out
-ROUNDED = 15  # significant digits of a result whose decimals do not end
+ROUNDED = 6  # decimals of a result whose decimals do not end; below 1, significant digits
+MAX_FRACTION = 12  # characters of a fraction that is told beside it
 
 F = Fraction
 INCH = F("0.0254")
@@ -275,9 +276,9 @@ def _number(value: str | float) -> Fraction:
 
 
 def _written(exact: Fraction) -> str:
-    """`= 12.5`, or `≈ 0.333333333333333 (exactly 1/3)`."""
+    """`= 12.5`, or `≈ 0.333333 (exactly 1/3)` where the fraction is short."""
     if (decimal := decimal_of(exact, MAX_DIGITS)) is not None:
         return f"= {decimal}"
-    rounded = f"{Decimal(exact.numerator) / Decimal(exact.denominator):.{ROUNDED}g}"
     fraction = str(exact)
-    return f"≈ {rounded}" + (f" (exactly {fraction})" if len(fraction) <= MAX_DIGITS else "")
+    short = f" (exactly {fraction})" if len(fraction) <= MAX_FRACTION else ""
+    return f"≈ {rounded(exact, ROUNDED, ROUNDED)}{short}"

@@ -18,7 +18,16 @@ from cabinos.store.encode import clean_text
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["SYSTEM", "copy_process", "fork", "fork_in_call", "listen", "make_child", "make_process"]
+__all__ = [
+    "SYSTEM",
+    "copy_process",
+    "fork",
+    "fork_in_call",
+    "instructions",
+    "listen",
+    "make_child",
+    "make_process",
+]
 
 SYSTEM = (
     "You are Cabin, an assistant that acts on the user's own machine. Use the tools for whatever "
@@ -70,15 +79,22 @@ def make_process(
     return process
 
 
+def instructions(m: "Machine", process: Process) -> str:
+    """The kernel's own, but for a model that was trained to follow them."""
+    return "" if getattr(m.model(process.model), "assistant", False) else SYSTEM
+
+
 def _first_pages(m: "Machine", process: Process, spawn: Spawn) -> None:
     """The pinned beginning of a conversation, and what came with the request."""
     model, room = m.model(process.model), m.room(process)
+    system = instructions(m, process) if spawn.system is None else spawn.system
     first: list[tuple[str, str, Integrity]] = [
-        ("system", SYSTEM if spawn.system is None else spawn.system, "trusted"),
+        ("system", system, "trusted"),
         ("user", spawn.request, process.label),
     ]
+    place = spawn.system is None or process.image_state.get("stay")  # instructions may come later
     for role, text, label in first:
-        if text or (role == "system" and process.image_state.get("stay")):  # a place for them
+        if text or (role == "system" and place):
             page = m.pages.put(role, text, tokens=model.count(text), label=label)
             m.memory.append(process, page, model, room, pinned=True)
     if context := spawn.context:

@@ -27,7 +27,7 @@ from cabinos.store.errors import StoreError
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["binding", "call_tool"]
+__all__ = ["approval", "binding", "call_tool", "run_tool"]
 
 TIMEOUT = 600.0  # seconds a tool may take before the kernel gives it up
 FATAL = (BudgetExceeded, ModelError)  # end the process's work; every other error is a result
@@ -65,7 +65,7 @@ async def call_tool(m: "Machine", process: Process, call: str, record: Record) -
     if verdict.action == "deny":
         raise Denied(f"denied: {verdict.reason}.")
     if verdict.action == "ask" and record.get("s") != "sent":
-        waits = _approval(m, process, call, record, tool, given, verdict.reason)
+        waits = approval(m, process, call, record, tool, given, verdict.reason)
         if waits is not None:
             return waits
     return await _act(m, process, call, record, tool, arguments)
@@ -95,11 +95,31 @@ async def _act(
                 m.store.save(process)
                 await m.store.commit()
                 fault("after intent")
-            value = await tool.run(context, **arguments)
+            outcome = await run_tool(tool, context, arguments)
+    except FATAL:
+        raise
+    except KernelError as error:  # it was broken off
+        return Outcome(str(error), ok=False, label=tool.label)
+    finally:
+        if left is not None:
+            budget.settle(process.accounts(), (0, 0), (0, 0), time.monotonic() - began)
+            m.save_lineage(process)
+    if outside and outcome.ok:
+        fault("after effect")
+    return outcome
+
+
+async def run_tool(tool: Tool, context: Context, arguments: Mapping[str, Any]) -> Outcome:
+    """What a tool returns, or why it failed, for arguments that were checked.
+
+    Raises StoreError and what ends a process's work; every other error is an outcome.
+    """
+    try:
+        value = await tool.run(context, **arguments)
         label = tool.label
         if isinstance(value, Labelled):
             value, label = value.value, value.label
-        value = _plain(value)
+        return Outcome(_plain(value), label=label)
     except (StoreError, *FATAL):
         raise
     except KernelError as error:
@@ -107,13 +127,6 @@ async def _act(
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool is anybody's code
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
-    finally:
-        if left is not None:
-            budget.settle(process.accounts(), (0, 0), (0, 0), time.monotonic() - began)
-            m.save_lineage(process)
-    if outside:
-        fault("after effect")
-    return Outcome(value, label=label)
 
 
 def _context(m: "Machine", process: Process, call: str) -> Context:
@@ -127,7 +140,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str) else json.loads(json.dumps(value, default=str))
 
 
-def _approval(
+def approval(
     m: "Machine",
     process: Process,
     call: str,

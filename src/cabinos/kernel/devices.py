@@ -1,11 +1,12 @@
 """What is plugged in: tools and models by name, a queue for each model, and who is shown what."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cabinos.kernel.driver import Driver, Model, Tool
 from cabinos.kernel.errors import KernelError, ModelError
 from cabinos.kernel.memory import Memory, Offer
 from cabinos.kernel.process import Process
+from cabinos.kernel.retrieval import ESCALATE, shown
 from cabinos.kernel.scheduler import POLICIES, ModelQueue
 from cabinos.kernel.syscall import SYSCALLS, client_tool, model_tools
 
@@ -20,20 +21,26 @@ class Devices:
 
     memory: Memory
 
-    def __init__(self, drivers: Sequence[Driver], policy: str, quantum: int, brain: str) -> None:
+    def __init__(
+        self, drivers: Sequence[Driver], policy: str, quantum: int, names: Mapping[str, str]
+    ) -> None:
         self.drivers = list(drivers)
         self.tools: dict[str, Tool] = {}
         self.models: dict[str, Model] = {}
         self.queues: dict[str, ModelQueue] = {}
-        self.brain = brain  # of processes that name no model; "": the first there is
+        self.brain = names.get("model", "")  # of who names none; "": the first there is
+        self.escalate = names.get("escalate", "")  # that others may hand over to; "": none
         self._policy, self._quantum = POLICIES[policy], quantum
-        self._syscall_tools = model_tools()
+        self.syscall_tools = model_tools()
         self._offers: dict[tuple[object, ...], Offer] = {}
         for driver in drivers:
             for tool in driver.tools:
                 self.add_tool(tool)
-            for model in driver.models:
-                self.add_model(model)
+        every = (model for driver in drivers for model in driver.models)
+        for model in sorted(every, key=lambda model: getattr(model, "built_in", False)):
+            self.add_model(model)
+        if self.escalate:
+            self.model(self.escalate)  # raises if it is not there
 
     def add_tool(self, tool: Tool) -> None:
         """Makes a tool known. Raises KernelError if its name is another one's, or a syscall's."""
@@ -59,26 +66,39 @@ class Devices:
         return model
 
     def offered(self, process: Process) -> Offer:
-        """The tools a model is shown for this process; a program calls them itself."""
+        """The tools a model may call for this process; a program calls them itself."""
         if process.image == "code":
             return NO_TOOLS
         c = process.capabilities
-        key = (c.tools, bool(c.files), bool(c.web), c.shell, c.client)
+        larger = self.larger(process) is not None
+        key = (c.tools, bool(c.files), bool(c.web), c.shell, c.client, larger)
         offer = self._offers.get(key)
         if offer is None:
-            every = [*self.tools.values(), *self._syscall_tools.values()]
+            every = [*self.tools.values(), *self.syscall_tools.values()]
             own = [
                 t
                 for t in every
                 if c.allows_tool(t.name)
                 and not c.of_client(t.name)
                 and (not t.needs or getattr(c, t.needs))
+                and (larger or t.name != ESCALATE)
             ]
             offer = Offer([*own, *map(client_tool, c.client)])
             if len(self._offers) >= OFFERS:
                 self._offers.clear()
             self._offers[key] = offer
         return offer
+
+    def shown(self, process: Process, model: Model, offer: Offer) -> Sequence[Tool]:
+        """Those of the tools that a model is shown now: few, if it is small."""
+        limit = getattr(model, "tools_shown", None)
+        return offer if not limit else shown(offer, self.memory.newest_first(process), limit)
+
+    def larger(self, process: Process) -> Model | None:
+        """The model that a process may hand over to; none where its client makes the calls."""
+        if process.model == self.escalate or process.image_state.get("hand_back"):
+            return None
+        return self.models.get(self.escalate)
 
     def count(self, process: Process, text: str) -> int:
         """Tokens of a text, as the process's model counts them."""

@@ -271,7 +271,10 @@ class Model(Protocol):
     """A model as the kernel drives it. Attributes are plain facts and do not change.
 
     A model may also have a true `raw`: it can go on with a text, without a chat. And
-    `async embed(texts)`: a vector of length 1 for each.
+    `async embed(texts)`: a vector of length 1 for each. A small one may have `tools_shown`, how
+    many tools it wants to see at a time (None: all), with `tool_tokens(tool)`, how many tokens one
+    takes; and a true `assistant`: it was trained to be Cabin's and needs no instructions. One that
+    is `built_in` is the default only where there is no other.
     """
 
     name: str

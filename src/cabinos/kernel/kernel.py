@@ -55,20 +55,19 @@ class Kernel(Machine):
         """A kernel on the store at `path` (default: the user's own); enter it to start.
 
         `drivers` None: all that are installed, with their sections of `config`; and that is None
-        for what the user's config.toml says. `tools` and `models` come on top. Raises KernelError
-        for a wrong configuration, StoreError and its kin if the store cannot be used.
+        for what the user's config.toml says. With drivers, only [cabin] of `config` counts. `tools`
+        and `models` come on top. Raises KernelError for a wrong configuration, StoreError and its
+        kin if the store cannot be used.
         """
-        default = ""
         if drivers is None:
             from cabinos.kernel.plugins import load_drivers, read_config
 
             config = read_config(config_path()) if config is None else config
-            default = config.get("cabin", {}).get("model", "")
             drivers = load_drivers(config)
         store = Store.open(Path(path) if path else store_path(), synchronous=synchronous)
         try:
-            own = Driver("own", tools, models)
-            return cls(store, [*drivers, own], policy, quantum, default)
+            drivers = [*drivers, Driver("own", tools, models)]
+            return cls(store, drivers, policy, quantum, (config or {}).get("cabin", {}))
         except BaseException:
             store.abandon()
             raise

@@ -23,6 +23,7 @@ from cabinos.kernel.control import Control
 from cabinos.kernel.devices import Devices
 from cabinos.kernel.driver import Driver, Model
 from cabinos.kernel.errors import KernelError
+from cabinos.kernel.escalate import hand_over
 from cabinos.kernel.events import Events
 from cabinos.kernel.image import Exit, Image
 from cabinos.kernel.images import IMAGES
@@ -48,9 +49,14 @@ class Machine(Devices):
     """What `Kernel` is made of, without its public face. Belongs to one event loop."""
 
     def __init__(
-        self, store: Store, drivers: Sequence[Driver], policy: str, quantum: int, brain: str = ""
+        self,
+        store: Store,
+        drivers: Sequence[Driver],
+        policy: str,
+        quantum: int,
+        names: Mapping[str, str],
     ) -> None:
-        super().__init__(drivers, policy, quantum, brain)
+        super().__init__(drivers, policy, quantum, names)
         self.store = store
         self.pages = Pages(store)
         self.journal = Journal(store)
@@ -282,8 +288,7 @@ class Machine(Devices):
     async def set_model(self, pid: int, name: str) -> None:
         """Gives a process another model from its next thought on. Raises ModelError."""
         process = self.table.get(pid)
-        process.model = self.model(name).name
-        self.journal.append(pid, "model", model=name)
+        hand_over(self, process, name)
         self.store.save(process)
         await self.store.commit()
 

@@ -9,7 +9,7 @@ the page fault: by handle, or by words.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from cabinos.kernel.driver import Integrity, Message, Model, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ToolError
 from cabinos.kernel.events import Events
 from cabinos.kernel.process import Process
+from cabinos.kernel.retrieval import ESCALATE
 from cabinos.store.encode import read_json
 from cabinos.store.pages import Page, Pages
 
@@ -64,15 +65,11 @@ class Memory:
         """Tokens for pages: the window without the answer and the tools' descriptions."""
         described = tools.tokens.get(model.name)
         if described is None:
-            described = sum(
-                OVERHEAD + model.count(f"{t.name} {t.description} {json.dumps(dict(t.parameters))}")
-                for t in tools
-            )
-            tools.tokens[model.name] = described
+            described = tools.tokens[model.name] = _described(model, tools)
         room = model.window - answer - described
         if room < model.window // CLIP:
             raise ContextOverflow(
-                f"{len(tools)} tools take {described} tokens of {model.name}'s window of "
+                f"{len(tools)} tools may take {described} tokens of {model.name}'s window of "
                 f"{model.window}: give the process fewer tools, or a model with a longer window."
             )
         return room
@@ -228,6 +225,11 @@ class Memory:
             process.messages = messages
         return process.messages.copy()
 
+    def newest_first(self, process: Process) -> Iterator[Message]:
+        """What was said in a process, swapped out or not."""
+        for page_id, *_ in reversed(list(process.pages)):
+            yield _message(self.pages.get(page_id))
+
     def _note(self, run: list[int]) -> Message:
         pages = [self.pages.get(page_id) for page_id in run[-HANDLES:]]
         named = ", ".join(f"{page.handle} ({page.role})" for page in pages)
@@ -294,6 +296,16 @@ class Memory:
             if page.handle == handle:
                 return page
         raise ToolError(f"no page {handle!r} belongs to this process.")
+
+
+def _described(model: Model, tools: Offer) -> int:
+    """The most tokens that the descriptions of those tools take that are shown at a time."""
+    limit = getattr(model, "tools_shown", None)
+    if not limit:
+        texts = (f"{t.name} {t.description} {json.dumps(dict(t.parameters))}" for t in tools)
+        return sum(OVERHEAD + model.count(text) for text in texts)
+    escalate = any(tool.name == ESCALATE for tool in tools)
+    return sum(sorted(map(model.tool_tokens, tools))[-(limit + escalate) :])  # type: ignore[attr-defined]
 
 
 def _message(page: Page) -> Message:

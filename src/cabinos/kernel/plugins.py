@@ -1,7 +1,8 @@
 """What is installed and how it is configured.
 
     [cabin]
-    model = "smart"          # the brain; otherwise the first model below
+    model = "nano"           # the brain; otherwise the first model below
+    escalate = "smart"       # the one it may hand over to
 
     [model.smart]            # every other table belongs to the device of that name
     provider = "openai"
@@ -25,7 +26,7 @@ from cabinos.kernel.errors import KernelError
 
 __all__ = ["load_drivers", "read_config"]
 
-OWN = {"model": str}  # the keys of [cabin], and what they hold
+OWN = {"model": str, "escalate": str}  # the keys of [cabin], and what they hold
 log = logging.getLogger("cabinos.kernel")
 
 

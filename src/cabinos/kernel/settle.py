@@ -16,7 +16,7 @@ from cabinos.store.pages import Pages
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["pending_calls", "settle", "value_of"]
+__all__ = ["as_text", "pending_calls", "settle", "value_of"]
 
 INLINE = 1000  # characters of a result that are kept in the row; a longer one becomes a page
 
@@ -125,8 +125,7 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
     if outcome.page is not None:
         kept["page"] = outcome.page
     else:
-        is_text = isinstance(value, str)
-        text = value if is_text else json.dumps(value, ensure_ascii=False)
+        is_text, text = isinstance(value, str), as_text(value)
         if process.pending["paged"] or len(text) > INLINE:
             meta = {"call": call, "name": name}
             if not is_text:
@@ -153,6 +152,11 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
     if tool is not None and tool.effect in ("keyed", "raw"):
         calls.fault("before result")
         m.store.kick()
+
+
+def as_text(value: Any) -> str:
+    """A result as a model reads it: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def value_of(pages: Pages, name: str, kept: Mapping[str, Any]) -> Any:

@@ -17,6 +17,7 @@ from cabinos.kernel.call import call_tool
 from cabinos.kernel.capability import ClientTool
 from cabinos.kernel.driver import Integrity, Tool
 from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
+from cabinos.kernel.escalate import escalate
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.process import Process, State
 from cabinos.kernel.spawn import Spawn
@@ -232,9 +233,11 @@ class Entry:
     shown: str = ""  # a description; "" hides it from models
     properties: Mapping[str, Any] = field(default_factory=dict)
     hints: str = ""  # words by which people ask for it
+    optional: bool = False  # its arguments need not be given
 
 
 TEXT, INT, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+OWN_WORDS = {**TEXT, "x-free": True}  # not to be copied from the conversation
 
 SYSCALLS: dict[str, Entry] = {
     "think": Entry(think, ("say",)),
@@ -244,7 +247,7 @@ SYSCALLS: dict[str, Entry] = {
         ("code",),
         "Run Python and get the value of its last expression. Exact arithmetic, dates, text, JSON. "
         "It can call the other tools as functions.",
-        {"code": TEXT},
+        {"code": OWN_WORDS},
         "python code program script run execute loop compute simulate prime fibonacci sort reverse "
         "count json function algorithm list comprehension how many letters",
     ),
@@ -258,6 +261,7 @@ SYSCALLS: dict[str, Entry] = {
         "Bring back what was swapped out of this conversation, by a page's handle or by words.",
         {"handle": TEXT, "query": TEXT, "offset": INT},
         "earlier before in this conversation what did i say you said previously bring back above",
+        optional=True,
     ),
     "pin": Entry(sys_pin, ("handle",)),
     "evict": Entry(sys_evict),
@@ -283,7 +287,7 @@ SYSCALLS: dict[str, Entry] = {
         sys_ask,
         ("question",),
         "Ask the person a question and wait for the answer.",
-        {"question": TEXT},
+        {"question": OWN_WORDS},
         "ask me a question first check with me what do i prefer clarify",
     ),
     "sleep": Entry(
@@ -292,6 +296,13 @@ SYSCALLS: dict[str, Entry] = {
         "Wait for some seconds; a restart does not matter.",
         {"seconds": NUMBER},
         "wait for seconds pause sleep delay then continue",
+    ),
+    "escalate": Entry(
+        escalate,
+        ("why",),
+        "Hand the conversation over to a larger model.",
+        {"why": OWN_WORDS},
+        optional=True,
     ),
 }
 
@@ -314,7 +325,7 @@ def model_tools() -> dict[str, Tool]:
             {
                 "type": "object",
                 "properties": dict(entry.properties),
-                "required": [] if name == "recall" else list(entry.properties),
+                "required": [] if entry.optional else list(entry.properties),
             },
             _never,
             effect="local",

@@ -8,10 +8,11 @@ lets a process think for free, and none overshoots its budget by more than the c
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cabinos.kernel import budget
-from cabinos.kernel.driver import Model, ThinkRequest, Thought, ToolCall
+from cabinos.kernel.driver import Model, ThinkRequest, Thought, Tool, ToolCall
 from cabinos.kernel.errors import (
     BudgetExceeded,
     ContextOverflow,
@@ -19,7 +20,7 @@ from cabinos.kernel.errors import (
     KernelError,
     ModelError,
 )
-from cabinos.kernel.memory import Offer, thought_meta
+from cabinos.kernel.memory import thought_meta
 from cabinos.kernel.outcome import Outcome, Record
 from cabinos.kernel.process import Process
 from cabinos.store.encode import to_json
@@ -53,12 +54,13 @@ async def think(m: "Machine", process: Process, _call: str, record: Record) -> O
     m.store.save(process)  # it may have to wait for its turn: what it read is its own now
     if m.memory.resident(process) > room:  # another model, or other tools, than before
         m.memory.evict(process, room)
+    shown = m.shown(process, model, tools)
     frame = model.window - answer - room  # tokens that are not pages: the tools' descriptions
     attempt = 0
     while True:
         attempt += 1
         try:
-            thought = await _attempt(m, process, record, model, tools, frame, answer)
+            thought = await _attempt(m, process, record, model, shown, frame, answer)
             break
         except ContextOverflow as error:  # its tokens are not as we count them
             if attempt == ATTEMPTS:
@@ -105,7 +107,7 @@ async def _attempt(
     process: Process,
     record: Record,
     model: Model,
-    tools: Offer,
+    tools: Sequence[Tool],
     frame: int,
     answer: int,
 ) -> Thought:

@@ -16,10 +16,19 @@ from numpy.typing import NDArray
 from cabinos.train.errors import CorpusError
 from cabinos.train.shards import open_shards, tokens_of
 
-__all__ = ["Batch", "Batches"]
+__all__ = ["Batch", "Batches", "Part"]
 
 GOLDEN = 0.6180339887498949
 SHIFT = 127  # tokens by which the windows move from one epoch to the next
+
+
+@dataclass(frozen=True)
+class Part:
+    """What goes through a model at once."""
+
+    inputs: NDArray[np.int64]  # [rows, T]
+    targets: NDArray[np.int64]  # [targets]
+    places: NDArray[np.int64] | None = None  # of the targets in rows · T; None: each has one
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,29 @@ class Batch:
 
     tokens: NDArray[np.int64]
     places: list[tuple[str, int]]  # domain, offset in its shard
+    micro_tokens: int = 4096  # that go through the model at once
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The tokens that are learnt: all but the first of each row."""
+        return self.tokens[:, 1:].ravel()
+
+    @property
+    def seen(self) -> int:
+        """Tokens that go through the model."""
+        return self.tokens.size - len(self.tokens)
+
+    @property
+    def context(self) -> int:
+        """The length of a row."""
+        return int(self.tokens.shape[1]) - 1
+
+    def parts(self, rank: int = 0, count: int = 1) -> list[Part]:
+        """What process `rank` of `count` takes of it."""
+        own = self.tokens[rank::count]
+        rows = max(1, self.micro_tokens // self.context)
+        cut = [own[start : start + rows] for start in range(0, len(own), rows)]
+        return [Part(part[:, :-1], part[:, 1:].ravel()) for part in cut]
 
     def __str__(self) -> str:
         """`books@1024, maths@77, …`, to find a bad text again."""

@@ -1,9 +1,9 @@
 """Checkpoints from which a run goes on bit for bit, however it ended.
 
-A checkpoint is one safetensors file: weights, the optimizers' tensors, the random states; the rest
-(step, position in the data, the run's configuration) is JSON in its header. It is written beside
-its final name, flushed to the disk and renamed, so that a crash or a full disk leaves the one
-before it untouched.
+A checkpoint is one safetensors file: weights (of an adapted model, the adapters alone), the
+optimizers' tensors, the random states; the rest (step, position in the data, the run's
+configuration) is JSON in its header. It is written beside its final name, flushed to the disk and
+renamed, so that a crash or a full disk leaves the one before it untouched.
 """
 
 import errno
@@ -45,7 +45,7 @@ def save(
     folder: Path, model: Llama, optimizers: list[torch.optim.Optimizer], progress: Progress
 ) -> Path:
     """Write a checkpoint and drop the ones before the last. Raises TrainError if it cannot."""
-    tensors = {f"model.{name}": weight for name, weight in model.state_dict().items()}
+    tensors = _trained(model)
     numbers: dict[str, float] = {}
     for name, value in _optimizer_state(optimizers):
         if isinstance(value, Tensor):
@@ -68,7 +68,7 @@ def load(path: Path, model: Llama, optimizers: list[torch.optim.Optimizer]) -> P
     try:
         progress = Progress(**json.loads(header["progress"]))
         numbers = json.loads(header["numbers"])
-        model.load_state_dict(_part(tensors, "model."))
+        _restore_weights(model, tensors)
         for index, optimizer in enumerate(optimizers):
             _restore(optimizer, _part(tensors | numbers, f"optimizer.{index}."))
         torch.set_rng_state(tensors["random.cpu"])
@@ -84,16 +84,28 @@ def load(path: Path, model: Llama, optimizers: list[torch.optim.Optimizer]) -> P
 
 def save_weights(path: Path, model: Llama) -> None:
     """Write the weights alone. Raises TrainError if they cannot be written."""
-    _write(path, {f"model.{k}": v for k, v in model.state_dict().items()}, {})
+    _write(path, _trained(model), {})
 
 
 def load_weights(path: Path, model: Llama) -> None:
     """Read the weights from a checkpoint or from what `save_weights` wrote."""
     tensors, _ = _read(path)
     try:
-        model.load_state_dict(_part(tensors, "model."))
+        _restore_weights(model, tensors)
     except RuntimeError as error:
         raise TrainError(f"{path}: the weights do not fit the model ({error}).") from None
+
+
+def _trained(model: Llama) -> dict[str, Tensor]:
+    """The weights that change: all of them, or the adapters of a frozen model."""
+    return {f"model.{k}": p.detach() for k, p in model.named_parameters() if p.requires_grad}
+
+
+def _restore_weights(model: Llama, tensors: dict[str, Tensor]) -> None:
+    weights, trained = _part(tensors, "model."), _part(_trained(model), "model.")
+    if different := sorted(weights.keys() ^ trained.keys()):
+        raise RuntimeError(f"{different[0]!r} is only in one of both")
+    model.load_state_dict(weights, strict=False)
 
 
 def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """The shape of a model and the course of a run, with the formulas that the rest derives from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from typing import Protocol
 
 from cabinos.train.errors import TrainError
 
-__all__ = ["HEAD", "MIX", "ModelConfig", "RunConfig", "schedule"]
+__all__ = ["ADAPTED", "HEAD", "MIX", "Course", "ModelConfig", "RunConfig", "TuneConfig", "schedule"]
 
 HEAD = 64  # length of a head
+
+ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 MIX = {
     "textbooks": 0.34,
@@ -35,6 +39,10 @@ class ModelConfig:
     context: int
     theta: float = 10_000.0  # base of the rotary positions
     eps: float = 1e-5
+    head: int = HEAD  # length of a head
+    tied: bool = True  # the embedding is the output matrix too
+    biased: bool = False  # queries, keys and values have a bias (Qwen2)
+    divisors: Sequence[float] = ()  # of the rotary frequencies, for models with a stretched context
 
     @classmethod
     def from_depth(
@@ -58,20 +66,27 @@ class ModelConfig:
 
     @property
     def parameters(self) -> int:
-        """All weights; the embedding, which is also the output matrix, counts once."""
-        attention = self.width * HEAD * 2 * (self.heads + self.kv_heads)
+        """All weights; an embedding that is also the output matrix counts once."""
+        attention = self.width * self.head * 2 * (self.heads + self.kv_heads)
+        attention += self.biased * self.head * (self.heads + 2 * self.kv_heads)
         layer = attention + 3 * self.width * self.inner + 2 * self.width
-        return self.depth * layer + self.vocabulary * self.width + self.width
+        matrices = 1 if self.tied else 2
+        return self.depth * layer + matrices * self.vocabulary * self.width + self.width
 
-    def flops_per_token(self, context: int) -> float:
+    def flops_per_token(self, context: float, targets: float = 1.0) -> float:
         """Floating-point operations to train on one token of a row of `context`.
 
         6 for each weight that multiplies (2 forward, 4 backward), and causal attention, whose two
         products with the T/2 keys seen on average are 12 · layers · width · T/2 (Chowdhery et al.
-        2022, arXiv:2204.02311, appendix B, halved because what is masked is not counted).
+        2022, arXiv:2204.02311, appendix B, halved because what is masked is not counted). The
+        output matrix multiplies only where there is a target: `targets` is their share.
         """
-        norms = (2 * self.depth + 1) * self.width
-        return 6 * (self.parameters - norms) + 6 * self.depth * HEAD * self.heads * context
+        output = self.vocabulary * self.width
+        vectors = (2 * self.depth + 1) * self.width
+        vectors += self.biased * self.depth * self.head * (self.heads + 2 * self.kv_heads)
+        layers = self.parameters - vectors - (1 if self.tied else 2) * output
+        attention = self.depth * self.head * self.heads * context
+        return 6 * (layers + targets * output + attention)
 
 
 @dataclass(frozen=True)
@@ -117,7 +132,67 @@ class RunConfig:
         return self.long_context if step >= 0.9 * self.steps else self.context
 
 
-def schedule(step: int, config: RunConfig) -> float:
+@dataclass(frozen=True)
+class TuneConfig:
+    """A run on conversations. Their answers are learnt, what stands before them is only read."""
+
+    epochs: float = 2.0  # over all rows, if `tokens` does not say it
+    tokens: int = 0  # in all, questions and padding included; 0: as many as `epochs` take
+    batch_tokens: int = 8192  # for one update
+    micro_tokens: int = 2048  # that go through the model at once
+    context: int = 1024  # longer rows are left out
+    matrix_rate: float = 0.006  # of Muon
+    other_rate: float = 0.002  # of AdamW: embedding and norms, or adapters
+    weight_decay: float = 0.0  # of the matrices
+    warmup: float = 0.02  # share of the updates
+    decay: float = 1.0  # share of the updates, the last ones
+    seed: int = 1
+    replay: float = 0.0  # texts of stage 1, as a share of the tokens of the rows
+    rank: int = 0  # of the adapters (LoRA); 0: all weights are trained
+    alpha: float = 16.0  # adapters are scaled by alpha / rank
+    adapted: Sequence[str] = ADAPTED  # the matrices that get one
+
+    def __post_init__(self) -> None:
+        """Raises TrainError for numbers that do not fit together."""
+        for name in ("epochs", "batch_tokens", "micro_tokens", "context"):
+            if getattr(self, name) <= 0:
+                raise TrainError(f"{name} must be positive, not {getattr(self, name)}.")
+        if self.micro_tokens > self.batch_tokens:
+            raise TrainError(
+                f"micro_tokens ({self.micro_tokens}) must not be more than batch_tokens "
+                f"({self.batch_tokens})."
+            )
+        if not 0 <= self.replay <= 1:
+            raise TrainError(f"replay must be from 0 to 1, not {self.replay}.")
+        if self.rank < 0 or self.alpha <= 0:
+            raise TrainError("the rank of adapters must not be negative, and alpha positive.")
+
+    @property
+    def steps(self) -> int:
+        """Updates in all."""
+        return ceil(self.tokens / self.batch_tokens)
+
+
+class Course(Protocol):
+    """How the rates of a run rise and fall."""
+
+    @property
+    def steps(self) -> int:
+        """Updates in all."""
+        ...
+
+    @property
+    def warmup(self) -> float:
+        """Share of the updates in which the rates rise."""
+        ...
+
+    @property
+    def decay(self) -> float:
+        """Share of the updates, the last ones, in which they fall."""
+        ...
+
+
+def schedule(step: int, config: Course) -> float:
     """What the learning rates are multiplied by: up, flat, and linearly down towards zero.
 
     Update `step` counts from 0. A long linear decay is what small runs gain most from (Hägele et

@@ -1,6 +1,8 @@
-"""Bits per byte on held-out texts: what a model would need to store each byte of them.
+"""What a run is measured by while it goes, on what is held out.
 
-Unlike the loss per token, it can be compared between tokenizers.
+Texts: bits per byte, what a model would need to store each byte of them; unlike the loss per token,
+it can be compared between tokenizers. Conversations: how the assistant's words are predicted, each
+behind the true ones before it.
 """
 
 from math import log
@@ -9,17 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 (its usual name)
 
 from cabinos.train.model import Llama
+from cabinos.train.row_batches import RowBatch, alike
+from cabinos.train.rows import Rows
 from cabinos.train.shards import open_shards, tokens_of
 from cabinos.train.tokenizer import SPECIAL, open_tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["bits_per_byte", "token_lengths"]
+__all__ = ["answers", "bits_per_byte", "token_lengths"]
 
 ROWS = 8  # at once
+LOGITS = 256  # rows of them at once
 
 
 def token_lengths(folder: Path) -> "NDArray[np.int64]":
@@ -55,3 +61,31 @@ def bits_per_byte(
     if result:
         result["all"] = sum(result.values()) / len(result)
     return result
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def answers(model: Llama, rows: Rows, *, most: int = 512, tokens: int = 4096) -> dict[str, float]:
+    """On `most` rows, evenly spread: `loss` (nats a learnt token), and which share is right.
+
+    `tokens`: learnt tokens that are the likeliest; `rows`: rows in which each of them is, so that
+    greedy decoding would write the very same conversation.
+    """
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))
+    batch = RowBatch(rows, alike(rows.lengths, chosen, tokens))
+    device = model.embed_tokens.weight.device
+    loss, right, whole = 0.0, 0, 0
+    for part in batch.parts():
+        assert part.places is not None
+        h = model.hidden(torch.from_numpy(part.inputs).to(device)).flatten(0, 1)
+        h = h[torch.from_numpy(part.places).to(device)]
+        hit = np.zeros(len(h), np.bool_)
+        for start in range(0, len(h), LOGITS):
+            some = slice(start, start + LOGITS)
+            logits = F.linear(h[some], model.output.to(h.dtype)).float().cpu()
+            targets = torch.from_numpy(part.targets[some])
+            loss += F.cross_entropy(logits, targets, reduction="sum").item()
+            hit[some] = (logits.argmax(1) == targets).numpy()
+        right += int(hit.sum())
+        whole += len(part.inputs) - len(np.unique(part.places[~hit] // part.inputs.shape[1]))
+    count = len(batch.targets)
+    return {"loss": loss / count, "tokens": right / count, "rows": whole / len(chosen)}

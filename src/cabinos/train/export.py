@@ -11,72 +11,68 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from cabinos.train.config import HEAD, ModelConfig
+from cabinos.train.config import ModelConfig
 from cabinos.train.errors import TrainError
-from cabinos.train.tokenizer import CHAT_TEMPLATE, END_OF_TEXT
+from cabinos.train.hf import hf_name
+from cabinos.train.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, TOOLS_SHOWN
 
 if TYPE_CHECKING:
     from cabinos.engine.pack import PackReport
     from cabinos.train.model import Llama
 
-__all__ = ["export_gguf", "export_hf", "hf_config", "load_run"]
+__all__ = ["describe_hf", "export_gguf", "export_hf", "hf_config"]
 
 
-def load_run(run: Path, weights: Path | None = None) -> "tuple[Llama, Path]":
-    """The model of a run, by default its newest checkpoint, and its tokenizer.json.
+def export_hf(model: "Llama", companion: Path, folder: Path) -> Path:
+    """Write `model` as a Hugging Face folder in float32. Raises TrainError if it cannot.
 
-    Raises TrainError if the folder holds no run, or a damaged one.
+    `companion`: its tokenizer.json, or a folder with all that goes beside the weights.
     """
-    from cabinos.train import checkpoint
-    from cabinos.train.model import Llama
-
-    tokenizer = run / "tokenizer.json"
-    try:
-        shape = json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
-        model = Llama(ModelConfig(**shape))
-    except FileNotFoundError:
-        raise TrainError(f"{run}: no run.json; give the folder of a training run.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrainError(f"{run / 'run.json'}: damaged ({error}).") from None
-    path = weights or checkpoint.latest(run)
-    if path is None:
-        raise TrainError(f"{run}: no checkpoint yet.")
-    if not tokenizer.is_file():
-        raise TrainError(f"{tokenizer}: missing; copy the one that the run was trained with.")
-    checkpoint.load_weights(path, model)
-    return model, tokenizer
-
-
-def export_hf(model: "Llama", tokenizer: Path, folder: Path) -> Path:
-    """Write `model` as a Hugging Face folder in float32. Raises TrainError if it cannot."""
     import safetensors.torch
 
-    tensors = {f"model.{k}": v.contiguous().cpu().float() for k, v in model.state_dict().items()}
+    tensors = {hf_name(k): v.contiguous().cpu().float() for k, v in model.state_dict().items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        describe_hf(model.config, companion, folder)
         safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-        shutil.copyfile(tokenizer, folder / "tokenizer.json")
-        _write_json(folder / "config.json", hf_config(model.config, _end_id(tokenizer)))
-        _write_json(folder / "tokenizer_config.json", _tokenizer_config(model.config))
-        (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
     except OSError as error:
         reason = error.strerror or error
         raise TrainError(f"{folder}: cannot be written ({reason}).") from None
     return folder
 
 
+def describe_hf(config: ModelConfig, companion: Path, folder: Path) -> None:
+    """Write what a Hugging Face folder has beside the weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if companion.is_dir():
+        shutil.copytree(companion, folder, dirs_exist_ok=True)
+        return
+    shutil.copyfile(companion, folder / "tokenizer.json")
+    _write_json(folder / "config.json", hf_config(config, _end_id(companion)))
+    _write_json(folder / "tokenizer_config.json", _tokenizer_config(config))
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+
+
 def export_gguf(
-    model: "Llama", tokenizer: Path, output: Path, kind: str = "q8_0", *, name: str | None = None
+    model: "Llama",
+    companion: Path,
+    output: Path,
+    kind: str = "q8_0",
+    *,
+    name: str | None = None,
+    assistant: bool = False,
 ) -> "PackReport":
     """Write `model` as one GGUF file of the type `kind` (f32, f16, q8_0, q4_0 and others).
 
+    `companion` is as in `export_hf`. `assistant`: note in the file that the model was trained on
+    conversations without a system prompt, and with how many tools, so that it is run alike.
     Raises TrainError, or EngineError if it cannot be packed.
     """
     from cabinos.engine.pack import pack
 
+    facts = {"cabin.assistant": True, "cabin.tools_shown": TOOLS_SHOWN} if assistant else {}
     with TemporaryDirectory(prefix="cabin-export-") as folder:
-        export_hf(model, tokenizer, Path(folder))
-        return pack(folder, output, kind, name=name or output.stem)
+        export_hf(model, companion, Path(folder))
+        return pack(folder, output, kind, name=name or output.stem, metadata=facts)
 
 
 def hf_config(config: ModelConfig, end: int) -> dict[str, Any]:
@@ -90,7 +86,7 @@ def hf_config(config: ModelConfig, end: int) -> dict[str, Any]:
         "num_hidden_layers": config.depth,
         "num_attention_heads": config.heads,
         "num_key_value_heads": config.kv_heads,
-        "head_dim": HEAD,
+        "head_dim": config.head,
         "hidden_act": "silu",
         "max_position_embeddings": config.context,
         "rms_norm_eps": config.eps,

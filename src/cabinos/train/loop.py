@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from cabinos.train import checkpoint
-from cabinos.train.batches import Batch, Batches
+from cabinos.train.batches import Part
 from cabinos.train.checkpoint import Progress
-from cabinos.train.config import RunConfig, schedule
+from cabinos.train.config import RunConfig, TuneConfig, schedule
 from cabinos.train.errors import NotANumber, TrainError
-from cabinos.train.evaluate import bits_per_byte
 from cabinos.train.hardware import Machine, Processes
 from cabinos.train.metrics import Metrics, Watcher
 from cabinos.train.model import Llama
@@ -27,21 +26,55 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Run", "train"]
+__all__ = ["Batch", "Run", "Stream", "train"]
+
+
+class Batch(Protocol):
+    """What one update learns from; `str` of it says where to find its texts."""
+
+    @property
+    def targets(self) -> "NDArray[np.int64]":
+        """The tokens that are learnt, over all processes: [targets]."""
+        ...
+
+    @property
+    def seen(self) -> int:
+        """Tokens that go through the model."""
+        ...
+
+    @property
+    def context(self) -> float:
+        """The length of a row, on average."""
+        ...
+
+    def parts(self, rank: int = 0, count: int = 1) -> list[Part]:
+        """What process `rank` of `count` takes of it."""
+        ...
+
+
+class Stream(Protocol):
+    """Batches, one after the other."""
+
+    taken: dict[str, int]
+    """Tokens taken so far, by domain: what is to be known to go on from here."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of update `step`, which counts from 0; to be asked for in order."""
+        ...
 
 
 @dataclass
 class Run:
     """All that one run consists of."""
 
-    config: RunConfig
+    config: RunConfig | TuneConfig
     out: Path
-    data: Path
     machine: Machine
     processes: Processes
     model: Llama
     optimizers: list[torch.optim.Optimizer]
-    batches: Batches
+    stream: Stream
+    evaluate: Callable[[], dict[str, float]]  # on what is held out
     lengths: "NDArray[np.int64]"  # bytes of each token
     peak: float  # floating-point operations a second, all processes together
     progress: Progress
@@ -61,11 +94,13 @@ def train(run: Run, watchers: Sequence[Watcher], *, until: int | None = None) ->
     while run.progress.step < last:
         step = run.progress.step
         begin = time.perf_counter()
-        loss, norm, size = _update(run, forward, step)
+        batch = run.stream.batch(step)
+        loss, norm = _update(run, forward, step, batch)
         seconds = time.perf_counter() - begin
         run.progress.step = step + 1
         run.progress.seconds += seconds
-        metrics = _describe(run, step, loss, norm, size, seconds)
+        run.progress.taken = dict(run.stream.taken)
+        metrics = _describe(run, step, batch, loss, norm, seconds)
         if not first:
             continue
         for watcher in watchers:
@@ -73,7 +108,7 @@ def train(run: Run, watchers: Sequence[Watcher], *, until: int | None = None) ->
         _keep_snapshot(run)
         over = run.progress.step == last
         if run.progress.step % run.test_every == 0 or over:
-            held_out = bits_per_byte(run.model, run.data, context=run.config.context)
+            held_out = run.evaluate()
             for watcher in watchers:
                 watcher.evaluated(run.progress.step, held_out)
         if over or time.monotonic() - saved > run.save_every:
@@ -81,7 +116,7 @@ def train(run: Run, watchers: Sequence[Watcher], *, until: int | None = None) ->
             saved = time.monotonic()
 
 
-Forward = Callable[[Tensor, Tensor], Tensor]
+Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def _parallel(run: Run) -> "Forward | torch.nn.parallel.DistributedDataParallel":
@@ -92,23 +127,18 @@ def _parallel(run: Run) -> "Forward | torch.nn.parallel.DistributedDataParallel"
     return torch.nn.parallel.DistributedDataParallel(run.model, device_ids=devices)
 
 
-def _update(run: Run, forward: "Forward", step: int) -> tuple[float, float, float]:
-    """One update. Returns the loss (nats a token), the gradient's norm, and the batch's bytes."""
-    context = run.config.context_at(step)
-    batch = run.batches.next(run.config.batch_tokens // context, context)
-    run.progress.taken = run.batches.taken
-    rows = torch.from_numpy(batch.tokens)[run.processes.rank :: run.processes.count]
-    micro = rows.split(max(1, run.config.micro_tokens // context))
-    count = run.config.batch_tokens  # targets in the whole batch, over all processes
+def _update(run: Run, forward: "Forward", step: int, batch: Batch) -> tuple[float, float]:
+    """One update. Returns the loss (nats a target) and the gradient's norm."""
+    parts = batch.parts(run.processes.rank, run.processes.count)
+    count = max(1, len(batch.targets))  # over all processes
     set_rates(run.optimizers, schedule(step, run.config))
     total = torch.zeros((), device=run.machine.device)
     try:
-        for index, part in enumerate(micro):
-            x = part.to(run.machine.device)
+        for index, part in enumerate(parts):
             # Averaging over processes divides by their number: multiply it in again.
             share = run.processes.count / count
-            with _without_sync(forward, index < len(micro) - 1):
-                loss = forward(x[:, :-1], x[:, 1:])
+            with _without_sync(forward, index < len(parts) - 1):
+                loss = forward(*_on(run.machine.device, part))
                 (loss * share).backward()
             total += loss.detach() / count
         if run.processes.count > 1:
@@ -124,7 +154,13 @@ def _update(run: Run, forward: "Forward", step: int) -> tuple[float, float, floa
             raise _out_of_memory(run) from None
         raise
     run.model.zero_grad()
-    return value, norm, float(run.lengths[batch.tokens[:, 1:]].sum())
+    return value, norm
+
+
+def _on(device: torch.device, part: Part) -> tuple[Tensor, Tensor, Tensor | None]:
+    places = None if part.places is None else torch.from_numpy(part.places).to(device)
+    inputs, targets = torch.from_numpy(part.inputs), torch.from_numpy(part.targets)
+    return inputs.to(device), targets.to(device), places
 
 
 def _without_sync(forward: "Forward", wanted: bool) -> "nullcontext[None]":
@@ -154,23 +190,27 @@ def _check_number(loss: float, norm: float, step: int, batch: Batch) -> None:
 def _out_of_memory(run: Run) -> TrainError:
     return TrainError(
         f"out of memory on {run.machine.device} with {run.config.micro_tokens} tokens at once. "
-        f"Lower --micro-tokens (the result stays the same), --context, or --depth."
+        "Lower --micro-tokens or --context, or take a smaller model."
     )
 
 
 def _describe(
-    run: Run, step: int, loss: float, norm: float, size: float, seconds: float
+    run: Run, step: int, batch: Batch, loss: float, norm: float, seconds: float
 ) -> Metrics:
-    config = run.config
-    flops = run.model.config.flops_per_token(config.context_at(step)) * config.batch_tokens
+    count = len(batch.targets)
+    flops = batch.seen * run.model.config.flops_per_token(batch.context, count / batch.seen)
+    # A third of all work is for the gradients of weights, which frozen ones have none of.
+    weights = [(p.numel(), p.requires_grad) for p in run.model.parameters()]
+    flops *= (2 + sum(n for n, trained in weights if trained) / sum(n for n, _ in weights)) / 3
+    size = int(run.lengths[batch.targets].sum())
     return Metrics(
         step=step + 1,
         tokens=sum(run.progress.taken.values()),
         loss=loss,
-        bits_per_byte=loss * config.batch_tokens / math.log(2) / max(size, 1),
-        rate=schedule(step, config),
+        bits_per_byte=loss * count / math.log(2) / max(size, 1),
+        rate=schedule(step, run.config),
         norm=norm,
-        tokens_per_second=config.batch_tokens / seconds,
+        tokens_per_second=batch.seen / seconds,
         utilisation=flops / seconds / run.peak,
         seconds=run.progress.seconds,
     )

@@ -37,7 +37,7 @@ class Watcher(Protocol):
         """After an update."""
         ...
 
-    def evaluated(self, step: int, bits_per_byte: dict[str, float]) -> None:
+    def evaluated(self, step: int, held_out: dict[str, float]) -> None:
         """After an evaluation on held-out texts."""
         ...
 
@@ -58,9 +58,9 @@ class MetricsLog:
                  for k, v in asdict(metrics).items()}  # fmt: skip
         self._file.write(json.dumps(facts) + "\n")
 
-    def evaluated(self, step: int, bits_per_byte: dict[str, float]) -> None:
+    def evaluated(self, step: int, held_out: dict[str, float]) -> None:
         """After an evaluation on held-out texts."""
-        facts = {domain: round(value, 5) for domain, value in bits_per_byte.items()}
+        facts = {domain: round(value, 5) for domain, value in held_out.items()}
         self._file.write(json.dumps({"step": step, "held_out": facts}) + "\n")
 
     def close(self) -> None:
@@ -83,8 +83,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 class ProgressBar:
     """Loss, bits per byte, speed, utilisation and time left, in the terminal."""
 
-    def __init__(self, bar: "Bar", task: Any) -> None:
-        self._bar, self._task = bar, task
+    def __init__(self, bar: "Bar", task: Any, measure: str) -> None:
+        self._bar, self._task, self._measure = bar, task, measure
 
     def update(self, metrics: Metrics) -> None:
         """After an update."""
@@ -94,15 +94,17 @@ class ProgressBar:
         )
         self._bar.update(self._task, completed=metrics.step, description=text)
 
-    def evaluated(self, step: int, bits_per_byte: dict[str, float]) -> None:
+    def evaluated(self, step: int, held_out: dict[str, float]) -> None:
         """After an evaluation on held-out texts."""
-        parts = "  ".join(f"{domain} {value:.3f}" for domain, value in bits_per_byte.items())
-        self._bar.console.print(f"update {step}, held-out bits per byte: {parts}", highlight=False)
+        parts = "  ".join(f"{domain} {value:.3f}" for domain, value in held_out.items())
+        self._bar.console.print(
+            f"update {step}, held out, {self._measure}: {parts}", highlight=False
+        )
 
 
 @contextmanager
-def progress_bar(steps: int, done: int) -> Iterator[ProgressBar]:
-    """A bar on stderr. Where that is no terminal, only evaluations are printed."""
+def progress_bar(steps: int, done: int, measure: str) -> Iterator[ProgressBar]:
+    """A bar on stderr. Where that is no terminal, only evaluations (of `measure`) are printed."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
@@ -113,11 +115,11 @@ def progress_bar(steps: int, done: int) -> Iterator[ProgressBar]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
     disable = not console.is_terminal
     with Progress(*columns, console=console, disable=disable) as bar:
-        yield ProgressBar(bar, bar.add_task("starting", total=steps, completed=done))
+        yield ProgressBar(bar, bar.add_task("starting", total=steps, completed=done), measure)
 
 
-def plot(log: Path, picture: Path) -> None:
-    """Draw loss and held-out bits per byte of the run in `log` as a PNG file.
+def plot(log: Path, picture: Path, measure: str = "bits per byte") -> None:
+    """Draw the loss, and what evaluations gave (`measure`), of the run in `log` as a PNG file.
 
     Raises ImportError if matplotlib is not installed.
     """
@@ -139,7 +141,7 @@ def plot(log: Path, picture: Path) -> None:
         points = [(at[t["step"]], t["held_out"].get(domain, math.nan)) for t in tests]
         width = 2.0 if domain == "all" else 1.0
         held.plot(*zip(*points, strict=True), label=domain, linewidth=width)
-    held.set(xlabel="million tokens", ylabel="held-out bits per byte")
+    held.set(xlabel="million tokens", ylabel=f"held out, {measure}")
     if tests:
         held.legend(fontsize=7)
     partial = picture.with_name(f".{picture.name}")

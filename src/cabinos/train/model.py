@@ -1,30 +1,32 @@
 """Llama in plain torch, with the names and the numerics of the Hugging Face implementation.
 
-B rows of T tokens, width D, H heads and K key-value heads of length 64. Nothing that could not be
-exported: no biases, no normalised queries, no soft caps. Weights are kept in float32 and cast to
-the type of the activations where they are used, so there is no autocast to reason about.
+B rows of T tokens, width D, H heads and K key-value heads of length E (64 in Cabin's own). Nothing
+that could not be exported: no normalised queries, no soft caps, and biases only where the models of
+others have them. Weights are kept in float32 and cast to the type of the activations where they are
+used, so there is no autocast to reason about.
 """
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor, nn
 
-from cabinos.train.config import HEAD, ModelConfig
+from cabinos.train.config import ModelConfig
 
-__all__ = ["Llama", "linear_cross_entropy"]
+__all__ = ["Linear", "Llama", "linear_cross_entropy"]
 
 IGNORED = -1  # a target without loss
 
 
 class Linear(nn.Linear):  # type: ignore[misc]
-    """A matrix [out, in] without bias, used in the type of its input."""
+    """A matrix [out, in], used in the type of its input."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, bias=False)
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
-        return F.linear(x, self.weight.to(x.dtype))
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.linear(x, self.weight.to(x.dtype), bias)
 
 
 class RMSNorm(nn.Module):  # type: ignore[misc]
@@ -43,9 +45,9 @@ class RMSNorm(nn.Module):  # type: ignore[misc]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions (Su et al. 2021, arXiv:2104.09864), the pairs being i and i + 32.
+    """Rotary positions (Su et al. 2021, arXiv:2104.09864), the pairs being i and i + E/2.
 
-    x: [B, heads, T, 64]; cos, sin: [T, 32].
+    x: [B, heads, T, E]; cos, sin: [T, E/2].
     """
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
@@ -56,16 +58,18 @@ class Attention(nn.Module):  # type: ignore[misc]
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.q_proj = Linear(config.width, HEAD * config.heads)
-        self.k_proj = Linear(config.width, HEAD * config.kv_heads)
-        self.v_proj = Linear(config.width, HEAD * config.kv_heads)
-        self.o_proj = Linear(HEAD * config.heads, config.width)
+        self.head = config.head
+        queries, keys, bias = self.head * config.heads, self.head * config.kv_heads, config.biased
+        self.q_proj = Linear(config.width, queries, bias=bias)
+        self.k_proj = Linear(config.width, keys, bias=bias)
+        self.v_proj = Linear(config.width, keys, bias=bias)
+        self.o_proj = Linear(queries, config.width)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
         rows, length, _ = x.shape
         q, k, v = (
-            projection(x).view(rows, length, -1, HEAD).transpose(1, 2)  # [B, H or K, T, 64]
+            projection(x).view(rows, length, -1, self.head).transpose(1, 2)  # [B, H or K, T, E]
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
@@ -113,8 +117,12 @@ class Llama(nn.Module):  # type: ignore[misc]
         self.embed_tokens = nn.Embedding(config.vocabulary, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
-        frequencies = config.theta ** -(torch.arange(0, HEAD, 2).float() / HEAD)
-        angles = torch.outer(torch.arange(config.context).float(), frequencies)  # [context, 32]
+        if not config.tied:
+            self.lm_head = Linear(config.width, config.vocabulary)
+        frequencies = config.theta ** -(torch.arange(0, config.head, 2).float() / config.head)
+        if config.divisors:
+            frequencies /= torch.tensor(config.divisors)
+        angles = torch.outer(torch.arange(config.context).float(), frequencies)  # [context, E/2]
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
@@ -137,13 +145,13 @@ class Llama(nn.Module):  # type: ignore[misc]
         """Final states after the output norm: [B, T] -> [B, T, D]."""
         return self.trunk(self.embed_tokens(tokens).to(self.dtype))
 
-    def compile_trunk(self) -> None:
-        """Compile the layers.
+    def compile_trunk(self, *, dynamic: bool = False) -> None:
+        """Compile the layers; `dynamic`: once for rows of any number and length.
 
         The embedding stays out: compiled, its gradient is added up in the order in which threads
         arrive, and a run could not be repeated bit for bit.
         """
-        self.trunk = torch.compile(self.trunk, dynamic=False)  # type: ignore[method-assign]
+        self.trunk = torch.compile(self.trunk, dynamic=dynamic)  # type: ignore[method-assign]
 
     def trunk(self, x: Tensor) -> Tensor:
         """The layers and the output norm: [B, T, D] -> [B, T, D]."""
@@ -153,15 +161,27 @@ class Llama(nn.Module):  # type: ignore[misc]
             x = layer(x, cos, sin)
         return self.norm(x)
 
+    @property
+    def output(self) -> Tensor:
+        """The output matrix: [vocabulary, D]."""
+        tied: bool = self.config.tied
+        return self.embed_tokens.weight if tied else self.lm_head.weight
+
     def logits(self, tokens: Tensor) -> Tensor:
         """[B, T] -> float32 [B, T, vocabulary]."""
         h = self.hidden(tokens)
-        return F.linear(h, self.embed_tokens.weight.to(h.dtype)).float()
+        return F.linear(h, self.output.to(h.dtype)).float()
 
-    def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """The sum of the losses (nats) over all targets that are not -1: [B, T], [B, T] -> []."""
+    def forward(self, tokens: Tensor, targets: Tensor, places: Tensor | None = None) -> Tensor:
+        """The sum of the losses (nats) over all targets that are not -1: [B, T], [N] -> [].
+
+        `places` [N] says where in the B · T positions the targets belong, so that the output matrix
+        is spared everywhere else; without it there is one for each position.
+        """
         h = self.hidden(tokens).flatten(0, 1)
-        return linear_cross_entropy(h, self.embed_tokens.weight, targets.flatten())
+        if places is not None:
+            h = h[places]
+        return linear_cross_entropy(h, self.output, targets.flatten())
 
 
 class _LinearCrossEntropy(torch.autograd.Function):  # type: ignore[misc]

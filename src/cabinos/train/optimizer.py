@@ -5,7 +5,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from cabinos.train.config import RunConfig
+from cabinos.train.config import RunConfig, TuneConfig
 from cabinos.train.model import Llama
 
 __all__ = ["Muon", "make_optimizers", "set_rates"]
@@ -62,20 +62,24 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-def make_optimizers(model: Llama, config: RunConfig) -> list[torch.optim.Optimizer]:
-    """Muon and AdamW for `model`. Each group remembers its rate as "peak" (see `set_rates`)."""
-    matrices = [p for p in model.layers.parameters() if p.ndim == 2]
-    norms = [p for p in model.parameters() if p.ndim == 1]
-    muon = Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay, momentum=0.95)
+def make_optimizers(model: Llama, config: RunConfig | TuneConfig) -> list[torch.optim.Optimizer]:
+    """Muon and AdamW for `model`. Each group remembers its rate as "peak" (see `set_rates`).
+
+    If the layers' own matrices are frozen, AdamW alone, for the adapters.
+    """
+    trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    layers = [p for k, p in trained.items() if k.startswith("layers.") and p.ndim == 2]
+    adapters = [p for k, p in trained.items() if ".lora_" in k]
+    others = [p for k, p in trained.items() if not k.startswith("layers.") and p.ndim == 2]
+    vectors = [p for p in trained.values() if p.ndim == 1]
+    groups = [{"params": group} for group in (adapters or others, vectors) if group]
     adam = torch.optim.AdamW(
-        [{"params": [model.embed_tokens.weight]}, {"params": norms}],
-        lr=config.other_rate,
-        betas=(0.9, 0.95),
-        eps=1e-10,
-        weight_decay=0.0,
-        fused=True,
+        groups, lr=config.other_rate, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=True
     )
-    optimizers: list[torch.optim.Optimizer] = [muon, adam]
+    optimizers: list[torch.optim.Optimizer] = [adam]
+    if not adapters:
+        rate, decay = config.matrix_rate, config.weight_decay
+        optimizers.insert(0, Muon(layers, lr=rate, weight_decay=decay, momentum=0.95))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

@@ -5,7 +5,7 @@ sources/*.jsonl → corpus/*.jsonl → tokenizer.json → shards/*.bin
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cabinos.train import sources
@@ -27,13 +27,15 @@ def get_sources(
     origin: Path | None = None,
     hub: GitHub | None = None,
     progress: Progress | None = None,
+    known: Mapping[str, Source] | None = None,
 ) -> list[Source]:
     """Bring the named sources (default: all) into `folder`; returns those that were not there yet.
 
-    They come from the folder `origin`, or else from their repositories. Raises SourceError.
+    `known` are those to choose from, by default all that are trained on. They come from the folder
+    `origin`, or else from their repositories. Raises SourceError.
     """
     fetched = []
-    for source in sources.choose(names):
+    for source in sources.choose(names, known):
         if sources.is_complete(source, folder):
             continue
         if origin is not None:

@@ -1,9 +1,11 @@
 """Where the texts come from: the pinned manifest, and verified copies of what it names.
 
-`sources.json` pins each source to a repository, a commit, its files and the SHA-256 of its rows.
-A source is kept as `<folder>/sources/<name>.jsonl`, one JSON object a line ({"text": …} and what
-names the text). The hash is over that file, so that it holds however the rows came here: packed
-in a local folder (`from_folder`), or taken from the repository (`upstream.from_repository`).
+`sources.json` pins each source to a repository, a commit, its files and the SHA-256 of its rows;
+`measured.json` does so for the sets that models are measured on, and never trained on. A source is
+kept as `<folder>/sources/<name>.jsonl` (a set: `<folder>/eval/<name>.jsonl`), one JSON object a
+line ({"text": …} and what names the text). The hash is over that file, so that it holds however the
+rows came here: packed in a local folder (`from_folder`), or taken from the repository
+(`upstream.from_repository`).
 """
 
 import errno
@@ -20,7 +22,16 @@ from typing import Any
 
 from cabinos.train.errors import SourceError
 
-__all__ = ["Progress", "Source", "from_folder", "is_complete", "manifest", "rows", "store"]
+__all__ = [
+    "Progress",
+    "Source",
+    "from_folder",
+    "is_complete",
+    "manifest",
+    "measured",
+    "rows",
+    "store",
+]
 
 CHUNK = 1 << 20
 
@@ -44,22 +55,33 @@ class Source:
     sha256: str  # of the rows' file
     books: Mapping[str, str] = field(default_factory=dict)  # OpenStax: title -> commit
     held_out: tuple[str, ...] = ()  # groups that are never trained on; else chosen by hash
+    place: str = "sources"  # the folder within the data folder; "eval": only measured on
 
 
 @cache
 def manifest() -> dict[str, Source]:
     """The pinned sources by name."""
-    text = files("cabinos.train").joinpath("sources.json").read_text(encoding="utf-8")
+    return _read("sources.json", "sources")
+
+
+@cache
+def measured() -> dict[str, Source]:
+    """The pinned sets that models are only measured on, by name."""
+    return _read("measured.json", "eval")
+
+
+def _read(name: str, place: str) -> dict[str, Source]:
+    text = files("cabinos.train").joinpath(name).read_text(encoding="utf-8")
     found = {}
     for entry in json.loads(text):
         lists = {key: tuple(entry.get(key, ())) for key in ("paths", "held_out")}
-        found[entry["name"]] = Source(**entry | lists)
+        found[entry["name"]] = Source(**entry | lists, place=place)
     return found
 
 
 def path_of(source: Source, folder: Path) -> Path:
     """Where the rows of `source` are kept under the data folder `folder`."""
-    return folder / "sources" / f"{source.name}.jsonl"
+    return folder / source.place / f"{source.name}.jsonl"
 
 
 def is_complete(source: Source, folder: Path) -> bool:
@@ -75,7 +97,8 @@ def rows(source: Source, folder: Path) -> Iterator[dict[str, Any]]:
     """The rows of `source`, in order. Raises SourceError if they are missing or not UTF-8 JSON."""
     path = path_of(source, folder)
     if not path.is_file():
-        raise SourceError(f"{path}: not there yet. Get the sources first: cabin data get.")
+        option = " --eval" if source.place == "eval" else ""
+        raise SourceError(f"{path}: not there yet. Get it first: cabin data get{option}.")
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -159,9 +182,12 @@ def _flush_left(line: bytes) -> bytes:
     return (json.dumps(row | {"text": flush_left(row["text"])}, ensure_ascii=False) + "\n").encode()
 
 
-def choose(names: Sequence[str]) -> list[Source]:
-    """The sources called `names`, by default all. Raises SourceError for an unknown name."""
-    known = manifest()
+def choose(names: Sequence[str], known: Mapping[str, Source] | None = None) -> list[Source]:
+    """The sources called `names`, by default all, of `known` (default: those to train on).
+
+    Raises SourceError for an unknown name.
+    """
+    known = manifest() if known is None else known
     for name in names:
         if name not in known:
             raise SourceError(f"{name}: no such source; there are {', '.join(known)}.")

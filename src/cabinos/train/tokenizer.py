@@ -15,7 +15,15 @@ from cabinos.train.errors import CorpusError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["CHAT_TEMPLATE", "END_OF_TEXT", "SPECIAL", "encoder", "open_tokenizer", "train"]
+__all__ = [
+    "CHAT_TEMPLATE",
+    "END_OF_TEXT",
+    "SPECIAL",
+    "TOOLS_SHOWN",
+    "encoder",
+    "open_tokenizer",
+    "train",
+]
 
 VOCABULARY = 8192
 END_OF_TEXT = "<|endoftext|>"  # between documents; also what a text begins with
@@ -24,12 +32,25 @@ TAGS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")  #
 RESERVED = tuple(f"<|reserved_{n}|>" for n in range(32 - len(CONTROL) - len(TAGS)))
 SPECIAL = CONTROL + TAGS + RESERVED
 
+TOOLS_SHOWN = 4  # at most, to the assistant that conversations are made for
+
 CHAT_TEMPLATE = """\
 {%- if tools %}
 {{- '<|im_start|>system\\n' }}
 {%- if messages[0].role == 'system' %}{{- messages[0].content + '\\n\\n' }}{% endif %}
 {{- 'Tools:' }}
-{%- for tool in tools %}{{- '\\n' + (tool | tojson) }}{% endfor %}
+{%- for tool in tools %}
+{%- set tool = tool.function or tool %}
+{%- set schema = tool.parameters or {} %}
+{{- '\\n' + tool.name + '(' }}
+{%- for name, value in (schema.properties or {}).items() %}
+{{- name + ('' if name in (schema.required or []) else '?') }}
+{%- if value.enum %}{{- '=' + value.enum | join('|') }}{% endif %}
+{%- if not loop.last %}{{- ', ' }}{% endif %}
+{%- endfor %}
+{%- set text = (tool.description or '').split('\\n\\n')[0].replace('\\n', ' ').split('. ')[0] %}
+{{- ')' }}{%- if text %}{{- ': ' + text + ('' if text.endswith('.') else '.') }}{% endif %}
+{%- endfor %}
 {{- '<|im_end|>\\n' }}
 {%- elif messages[0].role == 'system' %}
 {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
@@ -55,7 +76,11 @@ CHAT_TEMPLATE = """\
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}
 """
-"""ChatML with Hermes tags; what stands between tags is what the engine's grammar can constrain."""
+"""ChatML with Hermes tags; what stands between tags is what the engine's grammar can constrain.
+
+A tool is one line, since a small model reads few tokens well: its parameters (a question mark where
+one may be left out, the values of an enumeration) and the first sentence of its description.
+"""
 
 
 def train(texts: Iterable[str], vocabulary: int = VOCABULARY) -> "Tokenizer":

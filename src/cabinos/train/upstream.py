@@ -1,6 +1,6 @@
 """The rows of a source, from the public repository that the manifest pins.
 
-One archive of the commit for most; single files where one is all that is needed; and for the
+One archive of the commit for most; file by file where few are all that is needed; and for the
 textbooks, whose archives are mostly pictures, each section by itself. The rows come out exactly as
 the manifest's hash expects, which is what is verified.
 """
@@ -16,11 +16,13 @@ from typing import Any
 
 from cabinos.train.download import download, get
 from cabinos.train.errors import SourceError
+from cabinos.train.measured import READERS
 from cabinos.train.sources import Progress, Source, flush_left
 
 __all__ = ["GitHub", "from_repository"]
 
 AT_ONCE = 8  # sections of a textbook
+FEW = 20  # files that are fetched one by one
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,24 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     if source.books:
         return _textbooks(source, folder, hub)
-    if len(source.paths) == 1 and "*" not in source.paths[0]:
-        return _single_file(source, folder, hub, progress)
+    if len(source.paths) <= FEW and not any("*" in path for path in source.paths):
+        return _few_files(source, folder, hub, progress)
     return _archive(source, folder, hub, progress)
 
 
-def _single_file(
+def _few_files(
     source: Source, folder: Path, hub: GitHub, progress: Progress | None
 ) -> Iterator[dict[str, Any]]:
-    path = source.paths[0]
-    local = folder / source.name / Path(path).name
-    download(hub.file(source.repository, source.commit, path), local, _tell(source, progress))
-    text = _decode(local.read_bytes(), source, path)
-    if path.endswith(".jsonl"):
-        yield from map(json.loads, text.splitlines())
-    else:
-        yield {"text": text}
+    for path in source.paths:
+        local = folder / source.name / path
+        download(hub.file(source.repository, source.commit, path), local, _tell(source, progress))
+        text = _decode(local.read_bytes(), source, path)
+        if source.name in READERS:
+            yield from READERS[source.name](path, text)
+        elif path.endswith(".jsonl"):
+            yield from map(json.loads, text.splitlines())
+        else:
+            yield {"text": text}
 
 
 def _archive(
@@ -106,7 +110,10 @@ def _archive(
         ) from None
     shape = SHAPES.get(source.name, _plain_row)
     for path in sorted(found):
-        yield shape(path, found[path])
+        if source.name in READERS:
+            yield from READERS[source.name](path, found[path])
+        else:
+            yield shape(path, found[path])
 
 
 def _pattern(glob: str) -> str:

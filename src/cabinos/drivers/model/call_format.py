@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cabinos.drivers.model.copying import FREE, Sources, object_rules, prose, source_rules
 from cabinos.drivers.model.tool_calls import FUNCTION, HERMES, MISTRAL, PYTHON_TAG
 from cabinos.engine.errors import EngineError, InvalidRequest
 from cabinos.kernel.driver import Tool
@@ -31,12 +32,18 @@ ONE_LINE = {"whitespace_flexible": False}
 
 def as_function(tool: Tool) -> dict[str, Any]:
     """A tool as chat APIs and templates describe it."""
-    described = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": dict(tool.parameters),
-    }
+    parameters = dict(tool.parameters)
+    if properties := parameters.get("properties"):
+        parameters["properties"] = {name: _shown(of) for name, of in properties.items()}
+    described = {"name": tool.name, "description": tool.description, "parameters": parameters}
     return {"type": "function", "function": described}
+
+
+def _shown(schema: Any) -> Any:
+    """A parameter's schema without what is said to the grammar of copies alone."""
+    if not isinstance(schema, Mapping) or FREE not in schema:
+        return schema
+    return {key: value for key, value in schema.items() if key != FREE}
 
 
 @dataclass(frozen=True)
@@ -125,22 +132,32 @@ class CallFormat:
         return tuple(mark for mark in (*self.marks, ENDS.get(self.mark)) if mark)
 
     def constraint(
-        self, tools: Sequence[Tool], tokenizer: "Tokenizer", schema: Mapping[str, Any] | None = None
+        self,
+        tools: Sequence[Tool],
+        tokenizer: "Tokenizer",
+        schema: Mapping[str, Any] | None = None,
+        given: Sources | None = None,
     ) -> "Constraint":
         """Free text, or JSON that fits `schema`, where every call once begun names one of `tools`.
 
-        Its arguments fit the tool's schema as far as the parser knows the keywords of it.
+        Its arguments fit the tool's schema as far as the parser knows the keywords of it; and they
+        are copied from what is `given`, see `copying`.
         """
         from cabinos.engine.constraints import Constraint
 
         literal = _Literal(tokenizer)
         quoted = self.before.endswith('"')
-        rules = ["TEXT: /(?s:.*)/"]
+        rules = [f"TEXT: /{prose(given)}/", *(source_rules(given) if given else ())]
         for number, tool in enumerate(tools):
             name = json.dumps(tool.name)[1:-1] if quoted else tool.name
-            arguments = self._arguments(_compilable(tool.parameters, tokenizer))
             between = literal(self.between)
-            rules.append(f"tool_{number}: {json.dumps(name)} {between} %json {arguments}")
+            arguments = f"given_{number}"
+            copied = given and object_rules(arguments, tool.parameters, given, self._style)
+            if copied:
+                rules += copied
+            else:
+                arguments = f"%json {self._arguments(_compilable(tool.parameters, tokenizer))}"
+            rules.append(f"tool_{number}: {json.dumps(name)} {between} {arguments}")
         rules.append("tool: " + " | ".join(f"tool_{number}" for number in range(len(tools))))
         rules.append(f"rest: {self._rest(literal)}")
         answer = "TEXT"
@@ -150,15 +167,19 @@ class CallFormat:
         rules += self._heads(literal, free=schema is None)
         return Constraint.lark("\n".join(rules))
 
-    def _arguments(self, schema: Mapping[str, Any]) -> str:
-        style = {
+    @property
+    def _style(self) -> dict[str, Any]:
+        """How JSON is written, for the compiler of schemas."""
+        return {
             "item_separator": self.item_separator,
             "key_separator": self.key_separator,
             "whitespace_flexible": False,
             "json_allowed_escapes": 'nrbtf\\"',  # no \\u: half a surrogate pair is no text
             "lenient": True,
         }
-        return json.dumps({"additionalProperties": False, **schema, "x-guidance": style})
+
+    def _arguments(self, schema: Mapping[str, Any]) -> str:
+        return json.dumps({"additionalProperties": False, **schema, "x-guidance": self._style})
 
     def _rest(self, literal: "_Literal") -> str:
         """A call from the name on; a list takes several."""

@@ -31,7 +31,8 @@ class _Local(_Entry):
     slots: Count = 4
     kv_tokens: Count | None = None
     threads: Count | None = None
-    temperature: Annotated[float, Field(ge=0)] = 0.7
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    tools_shown: Count | None = None
     thinking: bool = False
     swap_dir: Path | None = None
 

@@ -10,15 +10,16 @@ import asyncio
 import threading
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cabinos.drivers.model.brain import BUILT_IN
 from cabinos.drivers.model.prompt import Prompter
 from cabinos.drivers.model.tool_calls import Splitter
 from cabinos.engine.errors import ContextOverflow as EngineOverflow
-from cabinos.engine.errors import EngineError, OutOfPages
+from cabinos.engine.errors import EngineError, InvalidRequest, OutOfPages
 from cabinos.kernel.driver import Message, ThinkRequest, Thought, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ModelError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalModel", "LocalSettings"]
 
+TEMPERATURE = 0.7  # unless the settings, or the file, say something else
 TOP_P = 0.95  # of every thought that is not greedy
 ROOM = 32_768  # tokens of keys and values that all slots get together, if one window needs no more
 
@@ -42,7 +44,8 @@ class LocalSettings:
     slots: int = 4  # thoughts at once
     kv_tokens: int | None = None  # room for keys and values of all thoughts; the rest is swapped
     threads: int | None = None  # None: as many as there are CPUs
-    temperature: float = 0.7  # of thoughts that ask for none
+    temperature: float | None = None  # of thoughts that ask for none; None: the file's, or 0.7
+    tools_shown: int | None = None  # few tools at a time, for a small model; None: the file's word
     thinking: bool = False  # let a model think that does so only if asked
     swap_dir: Path | None = None  # None: the system's temporary directory
 
@@ -59,6 +62,7 @@ class LocalModel:
         self.window: int = settings.window or self._context_length()
         self.slots = settings.slots
         self.local = True
+        self.built_in = settings.path.resolve() == BUILT_IN.resolve()
         self.raw = True  # goes on with a text, without the chat template
         self.price = (0.0, 0.0)
         self._lock = threading.RLock()
@@ -83,6 +87,27 @@ class LocalModel:
             return len(self._prompter.encode(messages, tools))
         except EngineError as error:
             raise self._translated(error) from None
+
+    @property
+    def assistant(self) -> bool:
+        """Whether it was trained to be Cabin's, and so needs no instructions."""
+        return self._prompter.traits.assistant
+
+    @property
+    def tools_shown(self) -> int | None:
+        """How many tools it is shown at a time, if it is too small for all."""
+        return self.settings.tools_shown or self._prompter.traits.tools_shown
+
+    @property
+    def temperature(self) -> float:
+        """Of thoughts that ask for none: what the settings say, or the file, or the default."""
+        wanted = (self.settings.temperature, self._prompter.traits.temperature, TEMPERATURE)
+        return next(value for value in wanted if value is not None)
+
+    def tool_tokens(self, tool: Tool) -> int:
+        """The most tokens that a tool's description takes in a prompt."""
+        asked = (Message("user", "x"),)
+        return self.measure(asked, (tool,)) - self.measure(asked)
 
     def stats(self) -> "SchedulerStats | None":
         """The state of the engine: `waiting` is the depth of its queue. None if it is not open."""
@@ -184,16 +209,26 @@ class LocalModel:
                 f"window holds {self.window}: shorten the prompt or ask for a shorter answer."
             )
         temperature = request.temperature
+        small = self.tools_shown is not None
         params = SamplingParams(
             max_tokens=request.max_tokens,
-            temperature=self.settings.temperature if temperature is None else temperature,
+            temperature=self.temperature if temperature is None else temperature,
             top_p=TOP_P if request.top_p is None else request.top_p,
             seed=request.seed,
             stop=(*request.stop, *(() if request.raw else prompter.stop)),
             show_token_ids=() if request.raw else prompter.markup,
-            constraint=prompter.constraint(request.tools, request.schema),
+            constraint=prompter.constraint(
+                request.tools, request.schema, request.messages if small else ()
+            ),
         )
-        return prompt, self._open().submit(prompt, params)
+        engine = self._open()
+        try:
+            return prompt, engine.submit(prompt, params)
+        except InvalidRequest:
+            if not small:
+                raise
+            plain = prompter.constraint(request.tools, request.schema)
+            return prompt, engine.submit(prompt, replace(params, constraint=plain))
 
     # ---- opening and closing ---------------------------------------------------------------------
 

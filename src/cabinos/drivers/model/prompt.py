@@ -8,12 +8,15 @@ show tools get them in words, in the system message, in Hermes' format.
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
+from math import inf
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from cabinos.drivers.model.call_format import CallFormat, as_function
+from cabinos.drivers.model.copying import sources
 from cabinos.drivers.model.tool_calls import END_THINK, HERMES, THINK
 from cabinos.engine.errors import InvalidRequest
 from cabinos.kernel.driver import Message, Tool, ToolCall
@@ -42,6 +45,26 @@ GRAMMARS_KEPT = 64
 CHATML_END = "<|im_end|>"
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a file says of its model for Cabin, in its metadata `cabin.…`."""
+
+    assistant: bool = False  # it was trained to be Cabin's: nobody has to tell it what it is
+    tools_shown: int | None = None  # so many tools at a time is what it was trained with
+    temperature: float | None = None
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any]) -> Self:
+        """Whatever makes no sense counts as not said."""
+        shown, heat = metadata.get("cabin.tools_shown"), metadata.get("cabin.temperature")
+        assistant = metadata.get("cabin.assistant") is True
+        if not isinstance(heat, int | float) or isinstance(heat, bool) or not 0 <= heat < inf:
+            heat = 0.0 if assistant else None  # a small model's best guess is its only good one
+        if not isinstance(shown, int) or isinstance(shown, bool) or shown < 1:
+            shown = None
+        return cls(assistant, shown, heat)
+
+
 class Prompter:
     """The tokenizer, the template and the call format of a GGUF file. Safe to use from threads."""
 
@@ -55,6 +78,7 @@ class Prompter:
         self.tokenizer = Tokenizer.from_gguf(file)
         self._template = ChatTemplate.from_gguf(file, self.tokenizer)
         self._thinking = thinking
+        self.traits = Traits.of(file.metadata)
         self._grammars: dict[str, Constraint] = {}
         learnt = CallFormat.learn(self._template)
         self._in_words = learnt is None
@@ -115,13 +139,21 @@ class Prompter:
         raise first
 
     def constraint(
-        self, tools: Sequence[Tool], schema: Mapping[str, Any] | None
+        self,
+        tools: Sequence[Tool],
+        schema: Mapping[str, Any] | None,
+        copied: Sequence[Message] = (),
     ) -> "Constraint | None":
-        """What an answer must fit: see `CallFormat.constraint`; without tools, only `schema`."""
+        """What an answer must fit: see `CallFormat.constraint`; without tools, only `schema`.
+
+        With messages to copy from, arguments are `copied`; that may not compile where this does.
+        """
         from cabinos.engine.constraints import Constraint
 
         if not tools:
             return None if schema is None else Constraint.json_schema(dict(schema))
+        if copied:  # other ones with each message, and a millisecond to make
+            return self.call_format.constraint(tools, self.tokenizer, schema, sources(copied))
         key = json.dumps([[as_function(tool) for tool in tools], schema])
         if key not in self._grammars:  # a millisecond a tool to make, and the same every turn
             if len(self._grammars) >= GRAMMARS_KEPT:

@@ -21,7 +21,7 @@ from cabinos.engine.pack.architecture import (
     read_architecture,
 )
 from cabinos.engine.pack.quantize import FILE_TYPES, choose_type, encode, parse_type
-from cabinos.engine.pack.source import Adapter, Source, open_source
+from cabinos.engine.pack.source import Adapter, Source, open_source, read_json
 from cabinos.engine.pack.special import write_vocabulary
 from cabinos.engine.pack.vocabulary import read_vocabulary
 from cabinos.engine.pack.write import OutputTensor, Progress, replacing, require_gguf, write_gguf
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["PackReport", "pack"]
+__all__ = ["PackReport", "pack", "pack_vocabulary"]
 
 IGNORED = (".rotary_emb.inv_freq",)  # buffers of old checkpoints, recomputed from the config
 
@@ -60,6 +60,7 @@ def pack(
     pure: bool = False,
     adapters: Sequence[Adapter] = (),
     name: str | None = None,
+    metadata: Mapping[str, str | float | int | bool] | None = None,
     progress: Progress | None = None,
 ) -> PackReport:
     """Pack the Hugging Face model in `source_dir` into the GGUF file `output`.
@@ -69,6 +70,7 @@ def pack(
     give some value and down projections Q6_K; `pure` turns that off. Norms and biases stay F32.
     adapters: merged into the weights as they are read (see `cabinos.engine.lora.load_adapter`).
     name: `general.name`, by default the folder's name.
+    metadata: what else to write, by key; a name of one's own begins them, as in `cabin.assistant`.
 
     Memory stays near the size of the largest tensor. The output appears complete or not at all.
 
@@ -90,6 +92,7 @@ def pack(
 
     writer = gguf.GGUFWriter(None, architecture.name)
     _write_metadata(writer, architecture, wanted, name or source.folder.resolve().name, parameters)
+    _write_values(writer, metadata or {})
     write_vocabulary(writer, source.folder, vocabulary)
     with replacing(output) as temporary:
         size = write_gguf(temporary, writer, tensors, progress)
@@ -102,6 +105,24 @@ def pack(
         {t.name: t.type for t in tensors},
         fallbacks,
     )
+
+
+def pack_vocabulary(source_dir: str | PathLike[str], output: str | PathLike[str]) -> None:
+    """Write the tokenizer and the chat template of a model folder as `pack` would, and no weights.
+
+    Raises what `pack` raises.
+    """
+    require_gguf()
+    folder = Path(source_dir)
+    architecture = read_architecture(read_json(folder / "config.json"), has_head=False)
+    vocabulary = read_vocabulary(folder, architecture.vocab_size)
+
+    import gguf
+
+    writer = gguf.GGUFWriter(None, architecture.name)
+    write_vocabulary(writer, folder, vocabulary)
+    with replacing(Path(output)) as temporary:
+        write_gguf(temporary, writer, [])
 
 
 def _check_tensors(source: Source, architecture: Architecture) -> list[TensorPlan]:
@@ -171,9 +192,18 @@ def _write_metadata(
     writer.add_size_label(_size_label(parameters))
     writer.add_quantization_version(2)
     writer.add_file_type(FILE_TYPES[wanted])
-    for key, value in architecture.metadata().items():
+    _write_values(writer, architecture.metadata())
+
+
+def _write_values(
+    writer: "gguf.GGUFWriter", values: Mapping[str, str | float | int | bool]
+) -> None:
+    """Integers as u32, other numbers as f32."""
+    for key, value in values.items():
         if isinstance(value, str):
             writer.add_string(key, value)
+        elif isinstance(value, bool):
+            writer.add_bool(key, value)
         elif isinstance(value, float):
             writer.add_float32(key, value)
         else:

@@ -8,10 +8,11 @@ finger. Values are not touched, because a call has to copy them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from random import Random
 
-__all__ = ["fill", "roughen", "say"]
+__all__ = ["fill", "roughen", "say", "sections"]
 
 TOKEN = re.compile(r"[\[\]()|]|\{\w+\}|[^\[\]()|{}]+")
 SLIP = 0.06  # share of utterances with one
@@ -52,13 +53,26 @@ def roughen(rng: Random, text: str) -> str:
     return " ".join(text.split())
 
 
+def sections(path: Path) -> Iterator[tuple[str, str]]:
+    """The phrases of a file, one a line, each with the last `# heading` above it.
+
+    The first line says what the file is.
+    """
+    heading = ""
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        if line.startswith("# "):
+            heading = line[2:]
+        else:
+            yield heading, line
+
+
 def _parts(text: str) -> list[str]:
     return [part for part in re.split(r"(\{\w+\})", text) if part]
 
 
 def _slip(rng: Random, text: str) -> str:
     at = rng.randrange(1, len(text) - 1)
-    if not text[at].isalpha():
+    if not text[at : at + 2].isalpha():
         return text
     kind = rng.randrange(4)
     if kind == 0:
@@ -81,19 +95,19 @@ def _choose(rng: Random, pattern: str) -> str:
 
 
 def _sequence(rng: Random, tokens: list[str], at: int) -> tuple[str, int]:
-    """One of the alternatives from token `at` to the bracket that closes them, or to the end."""
+    """One of the alternatives from part `at` to the bracket that closes them, or to the end."""
     alternatives, current = [], ""
     while at < len(tokens) and tokens[at] not in ")]":
-        token = tokens[at]
-        if token in "([":
+        part = tokens[at]
+        if part in "([":
             inner, at = _sequence(rng, tokens, at + 1)
-            if at == len(tokens) or tokens[at] != {"(": ")", "[": "]"}[token]:
+            if at == len(tokens) or tokens[at] != {"(": ")", "[": "]"}[part]:
                 raise ValueError("a bracket is not closed")
-            current += "" if token == "(" and rng.random() < 0.5 else inner
-        elif token == "|":
+            current += "" if part == "(" and rng.random() < 0.5 else inner
+        elif part == "|":
             alternatives.append(current)
             current = ""
         else:
-            current += token
+            current += part
         at += 1
     return rng.choice([*alternatives, current]), at

@@ -1,0 +1,154 @@
+"""`cabin verify` and `cabin sign`: whether a brain is the one that somebody put their name to."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+from cabinos.cli.errors import Failure
+
+if TYPE_CHECKING:
+    from cabinos.brain.manifest import Manifest
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OURS = Path(__file__).parent.parent / "brain" / "cabin.pub"
+RUNNER = Path(__file__).parent.parent / "engine" / "run.c"
+GgufFile = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _papers(command: Callable[P, R]) -> Callable[P, R]:
+    """Show what is wrong with a brain's papers as one line."""
+
+    @wraps(command)
+    def shown(*args: P.args, **kwargs: P.kwargs) -> R:
+        from cabinos.brain.errors import BrainError
+
+        try:
+            return command(*args, **kwargs)
+        except BrainError as error:
+            raise Failure(str(error)) from error
+
+    return shown
+
+
+@click.command("verify")
+@click.argument("weights", type=GgufFile, required=False)
+@click.option("--key", "key_path", type=GgufFile, help="A minisign public key. [default: Cabin's]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@_papers
+def verify_command(weights: Path | None, key_path: Path | None, as_json: bool) -> None:
+    """Check that a brain's two files are the signed ones, to the last bit.
+
+    WEIGHTS is a GGUF file with its manifest and signature beside it; by default the brain in the
+    box. Exit code 1 if anything does not fit.
+    """
+    from cabinos.brain.manifest import examine
+    from cabinos.brain.minisign import PublicKey
+    from cabinos.drivers.model.brain import BUILT_IN
+
+    weights = weights or BUILT_IN
+    if not weights.is_file():
+        raise Failure(f"{weights}: this installation has no brain in the box. Name a GGUF file.")
+    papers = examine(weights, RUNNER, PublicKey.read(key_path or OURS))
+    if as_json:
+        manifest = papers.manifest and json.loads(papers.manifest.text())
+        facts = {
+            "path": str(weights),
+            "problem": papers.problem,
+            "signed_by": papers.signed_by,
+            "comment": papers.comment,
+            "manifest": manifest,
+        }
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    elif not papers.problem:
+        assert papers.manifest is not None
+        click.echo(f"{weights}: as signed by {papers.signed_by} ({papers.comment})")
+        click.echo(f"run.c {papers.manifest.runner[:16]}…, weights {papers.manifest.weights[:16]}…")
+        if papers.manifest.command:
+            click.echo(f"made by: {papers.manifest.command}")
+    if papers.problem:
+        raise Failure(f"{weights}: {papers.problem}")
+
+
+@click.command("sign")
+@click.argument("weights", type=GgufFile, required=False)
+@click.option(
+    "--key",
+    "key_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="A minisign secret key without a password.",
+)
+@click.option("--new-key", is_flag=True, help="Make that key first; KEY.pub is its public half.")
+@click.option(
+    "--from-run",
+    "run",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The training run the weights came from: its data and its command go into the manifest.",
+)
+@click.option("--parent", type=GgufFile, help="The GGUF file that it was finetuned from.")
+@click.option("--comment", default="", help="Is signed too, and shown by verify.")
+@_papers
+def sign_command(
+    weights: Path | None,
+    key_path: Path,
+    new_key: bool,
+    run: Path | None,
+    parent: Path | None,
+    comment: str,
+) -> None:
+    """Write WEIGHTS' manifest, and sign it.
+
+    The signature is minisign's: `minisign -Vm NAME.gguf.manifest.json -p KEY.pub` checks it too.
+    """
+    from cabinos.brain.manifest import sign
+    from cabinos.brain.minisign import SecretKey
+
+    if new_key:
+        key = SecretKey.generate()
+        key.write(key_path)
+        key_path.with_name(key_path.name + ".pub").write_text(key.public().text())
+        click.echo(f"{key_path}: a new key; {key_path}.pub is for everybody")
+    if weights is None:
+        if not new_key:
+            raise click.UsageError("which GGUF file?")
+        return
+    key = SecretKey.read(key_path)
+    path = sign(weights, _manifest(weights, run, parent), key, comment or f"file:{weights.name}")
+    click.echo(f"{path}: signed")
+
+
+def _manifest(weights: Path, run: Path | None, parent: Path | None) -> "Manifest":
+    """What can be said of a GGUF file, and of the run that it came from."""
+    import hashlib
+
+    from cabinos.brain.errors import BrainError
+    from cabinos.brain.manifest import Manifest, sha256
+    from cabinos.engine.gguf import read_gguf
+
+    metadata = read_gguf(weights).metadata
+    template = str(metadata.get("tokenizer.chat_template", ""))
+    command, data = "", []
+    if run is not None:
+        try:
+            facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+            command, data = facts.get("command", ""), facts["data"].get("sources", [])
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise BrainError(f"{run / 'run.json'}: cannot be used ({error}).") from None
+    tokenizer = run / "tokenizer.json" if run is not None else None
+    return Manifest(
+        weights=sha256(weights),
+        size=weights.stat().st_size,
+        runner=sha256(RUNNER),
+        name=str(metadata.get("general.name", weights.stem)),
+        tokenizer=sha256(tokenizer) if tokenizer is not None else "",
+        template=hashlib.sha256(template.encode()).hexdigest() if template else "",
+        command=command,
+        parent=sha256(parent) if parent is not None else "",
+        data=data,
+    )

@@ -1,0 +1,168 @@
+"""Which few of many tools a request is about: words that both have in common, weighed by BM25.
+
+    score(tool) = Σ idf(w) · f(w) · (k + 1) / (f(w) + k · (1 - b + b · length / mean length))
+
+over the words w of the request, where f(w) is how often the tool's name, hints and description say
+w, and idf(w) = ln(1 + (N - n(w) + 0.5) / (n(w) + 0.5)) for a word of n(w) of the N tools
+(Robertson & Zaragoza 2009). What is not a word speaks too: "12*3" and "percent" are both <arith>,
+"5 km" and "pounds" <quantity>, "friday" and "9:30" <time>, in a request as in what a tool says.
+
+It is a pure function of its arguments, so replays and forks show what was shown before, and a
+model's training shows what its use will.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+
+from cabinos.kernel.driver import Message, Tool
+
+__all__ = ["ESCALATE", "select", "shown"]
+
+ESCALATE = "escalate"  # the syscall that is always on offer
+
+K, B = 1.2, 0.3  # how fast repetition stops to count; how much a long description is held against
+NAME, HINTS = 2, 2  # weights of words in a name and in hints; a description's count once
+LONGEST = 1000  # characters at each end of a request, and of a description, that are looked at
+
+STOP = frozenset(
+    "a about again all also am an and any are as at be been but by can could d did do does for "
+    "from get give go had has have hello her hey hi him his how i if in into is it its just know "
+    "let like ll m many may me much my need no not now of ok on one or our out own please re s "
+    "said shall she should so some t tell than thank thanks that the their them then there these "
+    "they thing this those to too up us use very want was we were what when where which who will "
+    "with would yes you your".split()
+)
+
+_UNITS = (
+    "millimet(?:er|re)s?|centimet(?:er|re)s?|met(?:er|re)s?|kilomet(?:er|re)s?|miles?|inch(?:es)?|"
+    "feet|foot|yards?|mm|cm|km|kms|ft|lit(?:er|re)s?|millilit(?:er|re)s?|ml|gallons?|pints?|quarts?|"
+    "cups?|tablespoons?|teaspoons?|tbsp|tsp|(?:fluid )?ounces?|oz|lbs?|pounds?|stones?|grams?|"
+    "kilograms?|kilos?|kgs?|mg|tons?|tonnes?|acres?|hectares?|celsius|fahrenheit|kelvin|degrees?|"
+    "mph|kmh|km/h|knots?|(?:kilo|mega|giga|tera)?bytes?|kb|mb|gb|tb|mib|gib|bits?"
+)
+_NUMBER = (
+    "zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    "sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|"
+    "hundred|thousand|million"
+)
+SHAPES = {
+    "<arith>": re.compile(
+        r"\d\s*[-+*/^×÷−]\s*[\d(]|\d\s*x\s*\d|\d\s*%|[=√]|"
+        r"\b(?:plus|minus|times|multipl\w+|divi\w+|subtract\w*|percent\w*|squared?|cubed|"
+        r"power|roots?|sum|product|arithmetic|halve|double|triple|factorial|modulo|remainder)\b|"
+        rf"\b(?:half|third|quarter|fifth|tenth) of\b|(?:\d|\b(?:{_NUMBER})) (?:and|over|by|off) \d"
+    ),
+    "<quantity>": re.compile(
+        rf"(?:\d\s*|\b)(?:{_UNITS})\b|\d\s*[°'\"]|\d\s*(?:m|g|l|c|f|k|kg|lb)\b|\bquantity\b"
+    ),
+    "<time>": re.compile(
+        r"\b(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:days?)?\b|\d\s*[ap]\.?m\b|"
+        r"\b\d{1,2}:\d\d\b|\b\d{4}-\d\d?-\d\d?\b|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|"
+        r"\b(?:today|tonight|tomorrow|yesterday|noon|midnight|o'?clock|dates?|weekdays?|"
+        r"christmas|easter|new year|birthday|week|weekend|month|year)\b|\b\d+(?:st|nd|rd|th)\b|"
+        r"\b(?:jan(?:uary)?|feb(?:ruary)?|march|april|june|july|aug(?:ust)?|sept?(?:ember)?|"
+        r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b|\bmay \d"
+    ),
+    "<duration>": re.compile(
+        r"\b(?:seconds?|minutes?|mins?|hours?|days?|weeks?|months?|years?|decades?)\b"
+    ),
+    "<later>": re.compile(
+        rf"\bin (?:\d+|an?|{_NUMBER}) (?:second|minute|hour|day|week|month|year)|"
+        r"\b(?:second|minute|hour|day|week|month|year)s? (?:ago|from|after|before|later)\b"
+    ),
+    "<file>": re.compile(
+        r"\b[\w-]+\.(?:txt|md|pdf|docx?|csv|json|html?|py|log|toml|ya?ml)\b|\w/\w+\.|"
+        r"\b(?:files?|folders?|documents?)\b"
+    ),
+    "<address>": re.compile(r"https?://|\bwww\.|\b[\w-]+\.(?:com|org|net|io|dev|edu|gov)\b"),
+    "<mine>": re.compile(
+        r"\b(?:what|where|who|when|which)(?:'s| is| are| was| were| did)? (?:my|our|i)\b|"
+        r"\b(?:told|tell) you\b"
+    ),
+    "<duty>": re.compile(r"\b(?:have|need|got|want|ought) to\b|\bto[- ]?dos?\b|\btasks?\b"),
+    "<number>": re.compile(rf"\d|\b(?:{_NUMBER})\b"),
+}
+NAMED = re.compile(r"\S*\w/\w\S*|[\w-]+\.[a-z]{2,5}\b")
+WORD = re.compile(r"[^\W\d_]+")
+
+
+def shown(tools: Sequence[Tool], newest_first: Iterable[Message], limit: int) -> list[Tool]:
+    """What a model is shown that is to be shown `limit` tools; `escalate` comes on top.
+
+    They are for what the user said last. What was called in this turn and the one before stays:
+    "no, I meant Friday" is about the same tool.
+    """
+    said: list[str] = []
+    called: set[str] = set()
+    turns, role = 0, ""
+    for message in newest_first:
+        if turns == 2 and message.role != "user":
+            break
+        turns += message.role == "user" != role
+        role = message.role
+        if role == "user" and turns == 1:
+            said.insert(0, message.text)
+        called.update(call.name for call in message.calls)
+    pinned = [tool for tool in tools if tool.name == ESCALATE]
+    others = [tool for tool in tools if tool.name != ESCALATE]
+    return [*select(others, "\n".join(said), limit, called), *pinned]
+
+
+def select(
+    tools: Sequence[Tool], text: str, limit: int, called: Collection[str] = ()
+) -> list[Tool]:
+    """At most `limit` tools for a request, the best first; of equals, the first by name.
+
+    Tools with nothing in common with it are left out, but where there are no more than `limit` at
+    all. Those `called` before in the conversation stay: in the place of the last ones, if need be.
+    """
+    ends = text if len(text) <= 2 * LONGEST else f"{text[:LONGEST]} {text[-LONGEST:]}"
+    words = set(_words(ends.lower()))
+    documents = [_document(tool.name, tool.hints, tool.description) for tool in tools]
+    mean = sum(length for _, length in documents) / max(1, len(documents))
+    scores = [0.0] * len(tools)
+    for word in sorted(words):  # sums of floats depend on their order
+        holders = [(n, counts[word]) for n, (counts, _) in enumerate(documents) if word in counts]
+        rarity = math.log(1 + (len(tools) - len(holders) + 0.5) / (len(holders) + 0.5))
+        for n, count in holders:
+            penalty = K * (1 - B + B * documents[n][1] / mean)
+            scores[n] += rarity * count * (K + 1) / (count + penalty)
+    order = sorted(range(len(tools)), key=lambda n: (-scores[n], tools[n].name))
+    every = len(tools) <= limit
+    best = [tools[n] for n in order if every or scores[n] > 0 or tools[n].name in called]
+    kept = [tool for tool in best if tool.name in called][-limit:]
+    first = [tool for tool in best if tool.name not in called][: limit - len(kept)]
+    return [tool for tool in best if tool in first or tool in kept]
+
+
+@lru_cache(4096)
+def _document(name: str, hints: str, description: str) -> tuple[Counter[str], int]:
+    """How often a tool says each word, and how many words it says."""
+    counts: Counter[str] = Counter()
+    for part, weight in ((name.replace("_", " "), NAME), (hints, HINTS), (description, 1)):
+        for word in _words(part[:LONGEST].lower()):
+            counts[word] += weight
+    return counts, counts.total()
+
+
+def _words(text: str) -> list[str]:
+    """The stems of a text's words, and the names of the shapes in it."""
+    text = text.replace("’", "'")
+    found = [name for name, shape in SHAPES.items() if shape.search(text)]
+    text = NAMED.sub(" ", text)  # the words in a file's name say nothing of what is wanted
+    return found + [_stem(word) for word in WORD.findall(text) if word not in STOP]
+
+
+def _stem(word: str) -> str:
+    """Without the endings of English inflection: "converting", "converts", "convert" are one."""
+    for ending in ("ing", "ed", "ies", "es", "s", "er", "ly"):
+        stem = word.removesuffix(ending)
+        if len(stem) < len(word) and len(stem) >= 3 and not (ending == "s" and stem[-1] in "su"):
+            word = stem + "y" * (ending == "ies")
+            break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsz":
+        word = word[:-1]
+    return word[:-1] if len(word) > 3 and word[-1] == "e" else word

@@ -1,0 +1,101 @@
+"""Suite `facts`: capitals, asked in both directions among ten candidates.
+
+"The capital of France is" → Paris, and "Paris is the capital of" → France. A model that was told a
+fact in one direction may know it in that one only (Berglund et al. 2023, arXiv:2309.12288, the
+reversal curse). Candidates are ranked by how much likelier the question makes them,
+ln P(candidate | question) - ln P(candidate | "The answer is"), so that what is likely anywhere has
+no advantage (Holtzman et al. 2021, arXiv:2104.08315). Chance is 10 %.
+"""
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cabinos.lab.evaluate.suite import Brain, Case, Kind, Need, Verdict
+
+if TYPE_CHECKING:
+    from cabinos.lab.evaluate.logprob import Scorer
+
+__all__ = ["Facts", "capitals"]
+
+CANDIDATES = 10
+FORWARD, BACKWARD = "The capital of {} is", "{} is the capital of"
+ANYWHERE = "The answer is"
+
+
+class Facts:
+    """Share of facts ranked first, by direction."""
+
+    name = "facts"
+    measures: ClassVar[Mapping[str, Kind]] = {"first of ten": "share"}
+    batch, workers = 4, 1
+    needs: Need = "scorer"
+
+    def __init__(self, pairs: Sequence[tuple[str, str]], seed: int = 0) -> None:
+        """`pairs`: (country, capital)."""
+        countries, cities = [list(column) for column in zip(*pairs, strict=True)]
+        self._cases = []
+        for country, city in pairs:
+            for group, cloze, asked, right, every in (
+                ("forward", FORWARD, country, city, cities),
+                ("backward", BACKWARD, city, country, countries),
+            ):
+                rng = Random(f"{seed}/{asked}")  # noqa: S311 - not for secrets
+                others = sorted({other for other in every if other != right})
+                candidates = [right, *rng.sample(others, min(CANDIDATES - 1, len(others)))]
+                self._cases.append(
+                    Case(f"{group} {asked}", group, (cloze.format(asked), candidates))
+                )
+
+    def cases(self) -> Sequence[Case]:
+        """See `Suite`."""
+        return self._cases
+
+    async def judge(self, brain: Brain, cases: Sequence[Case]) -> Sequence[Verdict]:
+        """See `Suite`."""
+        assert brain.scorer is not None
+        verdicts = []
+        for case in cases:
+            question, candidates = case.data
+            gains = _gains(brain.scorer, question, candidates)
+            best = max(range(len(candidates)), key=gains.__getitem__)
+            note = "" if best == 0 else f"{question} {candidates[best]}, not {candidates[0]}"
+            verdicts.append(Verdict({"first of ten": float(best == 0)}, note))
+        return verdicts
+
+
+def _gains(scorer: "Scorer", question: str, candidates: Sequence[str]) -> list[float]:
+    texts = []
+    for before in (question, ANYWHERE):
+        texts += [before, *(f"{before} {candidate}" for candidate in candidates)]
+    sums = scorer.sums(texts)
+    here, anywhere = sums[: len(sums) // 2], sums[len(sums) // 2 :]
+    return [
+        (one - here[0]) - (other - anywhere[0])
+        for one, other in zip(here[1:], anywhere[1:], strict=True)
+    ]
+
+
+def capitals(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(country, capital) from the profiles of the World Factbook; each of either occurs once."""
+    pairs: dict[str, str] = {}
+    for row in rows:
+        if not row["path"].endswith(".json") or "/" not in row["path"]:
+            continue
+        government = json.loads(row["text"]).get("Government", {})
+        names = government.get("Country name", {})
+        country = _plain(names.get("conventional short form", {}).get("text", ""))
+        city = _plain(government.get("Capital", {}).get("name", {}).get("text", ""))
+        if country and city and country not in city and city not in pairs.values():
+            pairs.setdefault(country, city)
+    return sorted(pairs.items())
+
+
+def _plain(text: str) -> str:
+    """The first name in a field, without notes: "Paris", "Pretoria (administrative capital)"."""
+    text = html.unescape(re.sub(r"<[^>]+>", "", text))
+    name = re.split(r"[;(,]|\bnote\b", text)[0].strip()
+    return "" if name.casefold() in ("", "none", "n/a") else name

@@ -1,0 +1,314 @@
+"""Which tools a request is about."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cabinos.kernel.driver import Tool
+from cabinos.kernel.retrieval import select
+
+
+async def nothing(*_: Any, **__: Any) -> None: ...
+
+
+def make(name: str, description: str, hints: str = "") -> Tool:
+    return Tool(name, description, {"type": "object", "properties": {}}, nothing, hints=hints)
+
+
+# As an assistant has them: descriptions for the model, hints in people's words.
+TOOLS = [
+    make(
+        "calculate",
+        "Calculates arithmetic as people write it.",
+        "compute work out how much is sum total tip discount off add average plus minus times "
+        "divided percent squared root product 2+2",
+    ),
+    make(
+        "clock_add",
+        "The date or time that is so much after the start; before it, with negative numbers.",
+        "what date is in days from now weeks after ago later earlier due deadline day will it be",
+    ),
+    make(
+        "clock_between",
+        "How long it is from the start to the end: in days, in business days, in all units.",
+        "how many days until till since left between dates countdown how old age long ago "
+        "christmas",
+    ),
+    make(
+        "clock_now",
+        "The date, the weekday and the time now.",
+        "what time is it today's date day current clock hour in tokyo london city",
+    ),
+    make(
+        "exec",
+        "Run Python and get the value of its last expression. Exact arithmetic, dates, text, "
+        "JSON. It can call the other tools as functions.",
+        "python code program script loop list prime factorial fibonacci sort reverse count "
+        "letters words compute",
+    ),
+    make(
+        "files_edit",
+        "Replaces one passage of a text file. Where that was done before, nothing is changed.",
+        "change replace edit fix in a file rename correct",
+    ),
+    make(
+        "files_find",
+        "Finds files by name: one path a line.",
+        "where is the file which files called named find locate all pdf",
+    ),
+    make(
+        "files_list",
+        "Lists a folder; without a path, the folders there are.",
+        "what files are there show folder directory contents documents ls",
+    ),
+    make(
+        "files_passages",
+        "The passages of the documents that answer a question, best first.",
+        "according to my documents notes handbook manual report contract what does the say "
+        "policy mention question answer",
+    ),
+    make(
+        "files_read",
+        "Reads a text file. PDF, Word and HTML files give their text.",
+        "open show print read contents of what is in file report.txt summarize",
+    ),
+    make(
+        "files_search",
+        "Searches text files for a line: path, line number and the line.",
+        "grep which file mentions contains search for word occurrences",
+    ),
+    make(
+        "files_write",
+        "Writes a text file, in the place of what was there. Missing folders are created.",
+        "save store create make a new file write down into export notes.txt",
+    ),
+    make(
+        "notes_forget",
+        "Forgets a note or a thing to do for good.",
+        "delete remove erase drop forget note item memory",
+    ),
+    make(
+        "notes_list",
+        "Lists what is to be done, or the notes: the newest first.",
+        "show my todo list tasks shopping groceries reminders what do i have to do agenda read",
+    ),
+    make(
+        "notes_recall",
+        "Finds what was remembered, by words: the best matches first.",
+        "what is my do you remember what did i tell you say about where did i put who is when",
+    ),
+    make(
+        "notes_remember",
+        "Remembers something for later conversations, in words that will make sense then.",
+        "remember that note keep in mind don't forget my name is save this write down i like "
+        "my favourite password code is",
+    ),
+    make(
+        "notes_remind",
+        "Reminds of something at a time, or sets a timer.",
+        "remind me set a timer alarm wake me in 10 minutes tomorrow at 5pm ring countdown",
+    ),
+    make(
+        "notes_todo_add",
+        "Adds a thing to do to a list.",
+        "put on my shopping list todo groceries task buy add need to",
+    ),
+    make(
+        "notes_todo_done",
+        "Marks a thing to do as done.",
+        "i did finished completed check off tick cross done bought mark complete",
+    ),
+    make(
+        "plot_function",
+        "Plots a function of x as a picture.",
+        "graph draw curve chart sketch y=x^2 sin parabola from to",
+    ),
+    make("plot_values", "Plots numbers as a bar chart.", "graph draw chart bars histogram values"),
+    make("random_flip", "Flips a coin.", "toss heads tails coin"),
+    make(
+        "random_pick",
+        "Picks one of several options at random.",
+        "choose decide for me between either or option select one at random pizza or pasta",
+    ),
+    make(
+        "random_roll",
+        "Rolls dice.",
+        "throw die d20 d6 random number between dice",
+    ),
+    make(
+        "recall",
+        "Bring back what was swapped out of this conversation, by a page's handle or by words.",
+    ),
+    make(
+        "sleep", "Wait for some seconds; a restart does not matter.", "pause nap wait delay hold on"
+    ),
+    make(
+        "spawn",
+        "Start a helper process on a request of its own; it works while you go on.",
+        "helper background parallel delegate subtask",
+    ),
+    make("wait", "Wait for a helper and get its answer.", "helper finished result"),
+    make(
+        "ask", "Ask the person a question and wait for the answer.", "check with me confirm clarify"
+    ),
+    make(
+        "units_convert",
+        "Converts a quantity exactly. Length, mass, volume, area, speed, temperature, data, time.",
+        "how many in a convert to into 5 km in miles pounds celsius fahrenheit hours minutes "
+        "seconds conversion equals",
+    ),
+    make(
+        "web_fetch", "Reads a web page: its title, its address and its text.", "site url https://"
+    ),
+    make(
+        "words_define",
+        "Defines an English word.",
+        "what does mean meaning definition dictionary synonym",
+    ),
+    make("words_spell", "Spells a word letter by letter.", "how do you spell spelling letters"),
+]
+
+REQUESTS = """
+calculate: what's 12*3.5 | 15% of 80 | how much is 20 percent off 45 | 17 plus 28
+calculate: 144 divided by 12
+calculate: what is the square root of 169 | 7 squared | two hundred minus 3 | 2 to the power of 10
+calculate: a third of 90 | what do i get if i multiply 34 by 6 | add 4, 9 and 12
+calculate: tip of 18% on 52.40
+calculate: (3+4)*2 | how much do 6 tickets cost at 12.50 each, 6 x 12.50 | half of 37
+calculate: what's 9 times nine | subtract 48 from 100 | 5 cubed please | 1200/7
+units_convert: how many ounces are in 3 pounds | convert 5 km to miles | 30 celsius in fahrenheit
+units_convert: what is 6 feet in cm | 2 cups to ml | how many minutes in 3 hours | 100 mph in km/h
+units_convert: how many grams is a pound | 500 mb in gb | change 12 inches to centimeters
+units_convert: 3.5 acres in hectares | turn 68°F into celsius | how heavy is 80 kg in pounds
+units_convert: how many litres are 4 gallons | how many seconds are there in a week
+clock_now: what time is it | what's today's date | what day is it today | time in tokyo right now
+clock_now: is it monday today | tell me the current time | what's the date
+clock_now: what weekday do we have
+clock_add: what date is 45 days from today | what day will it be in 3 weeks
+clock_add: 10 days after march 3
+clock_add: when is two weeks before christmas | what time will it be in 90 minutes
+clock_add: date 6 months ago
+clock_add: 5 business days from friday | which day is 100 days after 2024-01-01
+clock_between: how many days until christmas | days between march 3 and june 10
+clock_between: how long is it till my birthday on the 4th of july | weeks since january 1st
+clock_between: how many business days from monday to 2025-03-14
+clock_between: how old is someone born 1990-05-17
+clock_between: how long ago was 12 june 2019
+notes_remember: remember that my sister's name is Ana | note that the wifi password is hunter2
+notes_remember: keep in mind that i'm allergic to nuts | my favourite colour is green, remember it
+notes_remember: please don't forget that Bob's number is 555 1234
+notes_remember: make a note: the spare key is under the mat
+notes_recall: what is my sister's name | do you remember my wifi password
+notes_recall: where did i put the spare key
+notes_recall: what did i tell you about Bob | when is ana's birthday, i told you
+notes_recall: who is my dentist
+notes_todo_add: add milk to my shopping list | put call mom on my todo list
+notes_todo_add: i need to buy eggs, add it
+notes_todo_add: new task: renew passport | add 'pay rent' to my to-do list
+notes_todo_add: groceries: add two onions
+notes_list: what's on my shopping list | show my todos | what do i have to do | list my notes
+notes_list: read me my to do list | which tasks are open | show the groceries list
+notes_todo_done: i bought the milk | mark call mom as done | check off the rent | tick off item 3
+notes_todo_done: i've finished the report task | cross eggs off the list | done with the passport
+notes_forget: forget my wifi password | delete the note about Bob | remove eggs from my list
+notes_forget: erase what you know about ana | delete item 4 | drop note 2
+notes_remind: remind me to call mom at 5pm | set a timer for 10 minutes | wake me up at 7:30
+notes_remind: remind me tomorrow to take out the trash | set an alarm for 6 am
+notes_remind: in 20 minutes tell me to check the oven, set a reminder | timer 3 min
+files_read: read report.txt | what's in notes/todo.md | open the file budget.csv
+files_read: show me letter.docx
+files_read: print the contents of readme.md | can you read me contract.pdf
+files_list: what files are in my documents folder | list the folder
+files_list: show the contents of the directory
+files_find: find the file called invoice | where is my resume.pdf | find all pdf files
+files_search: which file mentions Anna | search my files for the word budget
+files_search: grep TODO in the code
+files_write: save this to a file | write hello into greeting.txt | create a file named ideas.md
+files_edit: replace foo with bar in config.toml | change the name in letter.txt to Maria
+files_passages: what does the handbook say about vacation
+files_passages: according to my documents, who signed the contract
+files_passages: what does the manual say about resetting the router
+files_passages: what is the refund policy in the report
+random_roll: roll a die | roll two dice | give me a random number between 1 and 6 | throw a d20
+random_flip: flip a coin | heads or tails | toss a coin for me
+random_pick: pick one: pizza, pasta or sushi | choose between red and blue
+random_pick: should i go to the gym or stay in, decide for me
+random_pick: select one of anna, ben, carl at random
+words_spell: how do you spell necessary | spell rhythm | spelling of accommodate
+words_define: what does ephemeral mean | define serendipity | meaning of the word gregarious
+plot_function: plot x^2 from -5 to 5 | draw the graph of sin(x) | sketch the curve y = 2x + 1
+plot_values: make a bar chart of 3, 5, 9 | draw a chart with the values 4 8 15
+exec: run python to print the first 10 primes | write python code that reverses a list
+exec: compute the 30th fibonacci number with a program | execute this code: print(2**100)
+web_fetch: fetch https://example.org/news | what's on www.python.org
+web_fetch: open example.com and read it
+"""
+PAIRS = [
+    (name.strip(), request.strip())
+    for line in REQUESTS.strip().splitlines()
+    for name, _, requests in [line.partition(":")]
+    for request in requests.split("|")
+]
+
+
+def test_recall_of_what_people_ask_for() -> None:
+    assert len(PAIRS) >= 120
+    missed = [
+        (name, request, [tool.name for tool in select(TOOLS, request, 4)])
+        for name, request in PAIRS
+        if name not in [tool.name for tool in select(TOOLS, request, 4)]
+    ]
+    recall = 1 - len(missed) / len(PAIRS)
+    assert recall >= 0.97, missed
+
+
+def names(tools: Sequence[Tool]) -> list[str]:
+    return [tool.name for tool in tools]
+
+
+def test_small_talk_shows_nothing() -> None:
+    for text in ("hello", "thanks!", "how are you", "", "\0 ??? 🙂"):
+        assert select(TOOLS, text, 4) == []
+
+
+def test_few_tools_are_all_shown() -> None:
+    assert names(select(TOOLS[:3], "what time is it now", 4))[-1] in names(TOOLS[:3])
+    assert len(select(TOOLS[:3], "hello", 4)) == 3
+
+
+def test_a_called_tool_stays() -> None:
+    assert names(select(TOOLS, "no, I meant frogs", 4, ["units_convert"])) == ["units_convert"]
+    shown = select(TOOLS, "what time is it in tokyo on friday at 5 pm", 4, ["random_flip"])
+    assert len(shown) == 4
+    assert "random_flip" in names(shown)
+    many = names(TOOLS[:6])
+    assert len(select(TOOLS, "what time is it", 4, many)) == 4
+
+
+def test_words_of_a_foreign_tool_are_enough() -> None:
+    foreign = make("jira_create_issue", "Creates an issue in the tracker.")
+    assert names(select([*TOOLS, foreign], "create a new jira issue for the login bug", 4))[0] == (
+        "jira_create_issue"
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.randoms(), st.sampled_from(PAIRS), st.integers(0, 6))
+def test_order_of_the_tools_does_not_matter(rng: Any, pair: tuple[str, str], limit: int) -> None:
+    shuffled = list(TOOLS)
+    rng.shuffle(shuffled)
+    assert names(select(shuffled, pair[1], limit)) == names(select(TOOLS, pair[1], limit))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(), st.integers(0, 6))
+def test_any_text(text: str, limit: int) -> None:
+    assert len(select(TOOLS, text, limit)) <= limit
+
+
+@pytest.mark.parametrize("repeated", ["1", "a ", "5 km ", "-", "one two ", "\n"])
+def test_a_huge_request_takes_no_time(repeated: str) -> None:
+    assert len(select(TOOLS, repeated * 1_000_000, 4)) <= 4
