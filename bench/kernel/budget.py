@@ -61,7 +61,7 @@ async def live(store: Path, book: Path, offered: list[Tool]) -> None:
             await kernel.spawn_many([Spawn(code="recv()", budget=Budget(tokens=LIMIT))])
         root = kernel.process(1).process
         for number in range(max(made, 1), AGENTS + 1):
-            child = births.make_child(kernel, root, "chat", request=f"agent {number}")
+            child = births.make_child(kernel, root, Spawn(request=f"agent {number}"))
             child.image_state["max_steps"] = 1_000_000
         await kernel.store.commit()
         while len(kernel.ps()) > 1:

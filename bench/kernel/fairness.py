@@ -91,7 +91,7 @@ async def _spawn_trees(kernel: Kernel, slots: int) -> None:
     for name, count in (("heavy", HEAVY), ("light", LIGHT)):
         [root] = await kernel.spawn_many([Spawn(code="recv()")])
         for number in range(count * slots):
-            births.make_child(kernel, root.process, "chat", request=f"{name} {number}")
+            births.make_child(kernel, root.process, Spawn(request=f"{name} {number}"))
 
 
 def again_tool() -> Any:

@@ -1,11 +1,13 @@
 """Tiny models, packed once per test process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cabinos.engine.model import Model
+from cabinos.engine.tokenizer import Tokenizer
 from tests.engine.fixtures import tiny_gguf
 
 ModelMaker = Callable[..., Path]
@@ -24,3 +26,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> ModelMaker:
         return made[key]
 
     return make
+
+
+@pytest.fixture(scope="module")
+def path(tiny_model: ModelMaker) -> Path:
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(path: Path) -> Tokenizer:
+    return Tokenizer.from_gguf(path)
+
+
+@pytest.fixture(scope="module")
+def model(path: Path) -> Iterator[Model]:
+    with Model(path, kv_tokens=2048, threads=1) as model:
+        yield model

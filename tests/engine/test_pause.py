@@ -16,22 +16,10 @@ from cabinos.engine.sampling import SamplingParams
 from cabinos.engine.scheduler import Scheduler, SchedulerStats
 from cabinos.engine.speculation import PromptLookup
 from cabinos.engine.tokenizer import Tokenizer
-from tests.engine.fixtures import tiny_gguf
-
-PATIENCE = 60.0  # seconds a test waits before it calls a request lost
+from tests.engine.help import PATIENCE, tokens_of, words
 
 LONG = SamplingParams(max_tokens=100, seed=1, ignore_eos=True)
 SHORT = SamplingParams(max_tokens=5, seed=2, ignore_eos=True)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_gguf(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(path: Path) -> Tokenizer:
-    return Tokenizer.from_gguf(path)
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +35,11 @@ def no_page_is_lost(model: Model) -> Iterator[None]:
     assert model.pages_free == model.pages_total
 
 
-def words(seed: int, count: int) -> list[int]:
-    return random.Random(seed).choices(range(300), k=count)
-
-
 def undisturbed(
     model: Model, tokenizer: Tokenizer, prompt: list[int], params: SamplingParams
 ) -> Completion:
     with Scheduler(model, tokenizer, prefix_cache=False) as scheduler:
         return scheduler.submit(prompt, params).result(PATIENCE)
-
-
-def tokens_of(completion: Completion) -> tuple[int, ...]:
-    return completion.choices[0].tokens
 
 
 def seen(scheduler: Scheduler, wanted: Callable[[SchedulerStats], bool]) -> SchedulerStats:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -27,25 +27,7 @@ from cabinos.engine.sampling import SamplingParams, log_softmax
 from cabinos.engine.scheduler import Scheduler
 from cabinos.engine.speculation import DraftModel, PromptLookup
 from cabinos.engine.tokenizer import Tokenizer
-from tests.engine.fixtures import tiny_gguf
-
-PATIENCE = 60.0  # seconds a test waits before it calls a request lost
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_gguf(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(path: Path) -> Tokenizer:
-    return Tokenizer.from_gguf(path)
-
-
-@pytest.fixture(scope="module")
-def model(path: Path) -> Iterator[Model]:
-    with Model(path, kv_tokens=2048, threads=1) as model:
-        yield model
+from tests.engine.help import PATIENCE, alone, tokens_of, words
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +42,6 @@ def no_page_is_lost(model: Model, small: Model) -> Iterator[None]:
     yield
     assert model.pages_free == model.pages_total
     assert small.pages_free == small.pages_total
-
-
-def words(seed: int, count: int) -> list[int]:
-    return random.Random(seed).choices(range(300), k=count)
-
-
-def alone(
-    model: Model, tokenizer: Tokenizer, prompt: Sequence[int], params: SamplingParams
-) -> tuple[int, ...]:
-    """What the plain loop generates."""
-    return tuple(t for delta in generate(model, tokenizer, prompt, params) for t in delta.tokens)
 
 
 @contextmanager
@@ -96,10 +67,6 @@ def open_files() -> int:
     """How many files this process has open (Linux; 0 elsewhere)."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.exists() else 0
-
-
-def tokens_of(completion: Completion) -> tuple[int, ...]:
-    return completion.choices[0].tokens
 
 
 # ---- one request ---------------------------------------------------------------------------------
@@ -369,7 +336,7 @@ def test_a_defect_of_the_scheduler_does_not_hang_its_callers(
             handle = scheduler.submit([1, 2], SamplingParams(max_tokens=3))
             with pytest.raises(ZeroDivisionError):
                 handle.result(PATIENCE)
-        assert scheduler.submit([1, 2], SamplingParams(max_tokens=3)).result(PATIENCE)
+        assert scheduler.submit([1, 2], SamplingParams(max_tokens=3)).result(PATIENCE).choices
 
 
 def test_pages_held_outside_the_scheduler_are_waited_for_and_then_reported(
@@ -380,10 +347,10 @@ def test_pages_held_outside_the_scheduler_are_waited_for_and_then_reported(
         with small.sequence() as outside:
             outside.feed(words(0, 140))
             patient = scheduler.submit(words(1, 60), params)
-            assert scheduler.submit(words(1, 10), params, priority=1).result(PATIENCE)
+            assert scheduler.submit(words(1, 10), params, priority=1).result(PATIENCE).choices
             with pytest.raises(TimeoutError):
                 patient.result(0.1)
-        assert patient.result(PATIENCE)
+        assert patient.result(PATIENCE).choices
         monkeypatch.setattr(scheduler_module, "PATIENCE", 0.05)
         with small.sequence() as outside:
             scheduler.call(lambda: outside.feed(words(0, 180)))

@@ -17,22 +17,7 @@ from cabinos.engine.scheduler import Scheduler
 from cabinos.engine.speculation import DraftModel, PromptLookup, Speculation
 from cabinos.engine.tokenizer import Tokenizer
 from tests.engine.fixtures import tiny_gguf
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_gguf(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(path: Path) -> Tokenizer:
-    return Tokenizer.from_gguf(path)
-
-
-@pytest.fixture(scope="module")
-def model(path: Path) -> Iterator[Model]:
-    with Model(path, kv_tokens=2048, threads=1) as model:
-        yield model
+from tests.engine.help import alone, words
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +42,6 @@ def no_page_is_lost(model: Model, twin: Model, stranger: Model) -> Iterator[None
         assert each.pages_free == each.pages_total
 
 
-def words(seed: int, count: int) -> list[int]:
-    return random.Random(seed).choices(range(300), k=count)
-
-
-def plain(
-    model: Model, tokenizer: Tokenizer, prompt: list[int], params: SamplingParams
-) -> tuple[int, ...]:
-    return tuple(t for delta in generate(model, tokenizer, prompt, params) for t in delta.tokens)
-
-
 PARAMS: list[dict[str, Any]] = [
     {"temperature": 0.0},
     {"temperature": 0.0, "frequency_penalty": 0.7, "repetition_penalty": 1.1},
@@ -88,15 +63,16 @@ def test_the_tokens_are_those_of_plain_decoding(
     options: dict[str, Any],
     kind: str,
 ) -> None:
-    speculation: Speculation = {
+    kinds: dict[str, Speculation] = {
         "lookup": PromptLookup(shortest=1),
         "twin": DraftModel(twin),
         "stranger": DraftModel(stranger),
-    }[kind]
+    }
+    speculation = kinds[kind]
     requests = [
         (words(seed, 30), SamplingParams(max_tokens=45, seed=seed, **options)) for seed in range(4)
     ]
-    expected = [plain(model, tokenizer, prompt, params) for prompt, params in requests]
+    expected = [alone(model, tokenizer, prompt, params) for prompt, params in requests]
     direct = [
         tuple(
             t for d in generate(model, tokenizer, p, s, speculation=speculation) for t in d.tokens
@@ -144,7 +120,7 @@ def test_repetition_is_looked_up(model: Model, tokenizer: Tokenizer) -> None:
     four = dict.fromkeys(range(4, 8), 100)
     params = SamplingParams(max_tokens=200, temperature=0, logit_bias=four)
     completion, stats = run(model, tokenizer, words(0, 20), params, PromptLookup())
-    assert completion.choices[0].tokens == plain(model, tokenizer, words(0, 20), params)
+    assert completion.choices[0].tokens == alone(model, tokenizer, words(0, 20), params)
     assert stats.accepted_tokens > 50
     assert stats.steps + stats.accepted_tokens == 200
 
@@ -191,7 +167,7 @@ def test_a_draft_without_room_is_done_without(
 ) -> None:
     params = SamplingParams(max_tokens=60, seed=3, ignore_eos=True)
     prompts = [words(seed, 60) for seed in range(3)]
-    expected = [plain(model, tokenizer, prompt, params) for prompt in prompts]
+    expected = [alone(model, tokenizer, prompt, params) for prompt in prompts]
     with Model(path, kv_tokens=96, threads=1) as cramped:
         with Scheduler(model, tokenizer) as scheduler:
             draft = DraftModel(cramped)
@@ -211,7 +187,7 @@ def test_speculation_stops_at_the_limits(model: Model, twin: Model, tokenizer: T
     prompt = words(1, model.context_length - 7)
     completion, _ = run(model, tokenizer, prompt, params, DraftModel(twin))
     assert completion.choices[0].finish_reason == "length"
-    assert completion.choices[0].tokens == plain(model, tokenizer, prompt, params)
+    assert completion.choices[0].tokens == alone(model, tokenizer, prompt, params)
     # Looked up, guesses do not know where the context ends.
     params = SamplingParams(temperature=0, ignore_eos=True, logit_bias={7: 100})
     prompt = [7] * (model.context_length - 7)

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cabinos.kernel import budget
+from cabinos.kernel import births, budget
 from cabinos.kernel.budget import Account, Budget
 from cabinos.kernel.driver import ThinkRequest, Thought
 from cabinos.kernel.errors import BudgetExceeded, KernelError
 from cabinos.kernel.process import State
+from cabinos.kernel.spawn import Spawn
 from tests.kernel.help import open_kernel, run, until
 from tests.kernel.models import ScriptedModel
 
@@ -193,9 +194,8 @@ def test_many_at_once_do_not_reserve_the_same_tokens(tmp_path: Path) -> None:
             root = await k.spawn(code="ask('wait')", budget=Budget(tokens=3000))
             await until(k, root.pid, State.BLOCKED)
             process = root.process
-            from cabinos.kernel import births
 
-            children = [births.make_child(k, process, "chat", request=f"{n}") for n in range(20)]
+            children = [births.make_child(k, process, Spawn(request=f"{n}")) for n in range(20)]
             for child in children:
                 await k.ended(child.pid)
             assert process.account.tokens == model.spent <= 3000

@@ -249,3 +249,30 @@ def test_tools_that_do_not_exist_are_refused_at_spawn(tmp_path: Path) -> None:
             assert await (await k.spawn("go", tools=["add", "exec", add])).result() == "done"
 
     run(main())
+
+
+def test_an_answer_that_was_cut_off_says_so(tmp_path: Path) -> None:
+    cut = Thought('"half', finish="length")
+
+    async def main() -> None:
+        model = ScriptedModel(cut, cut, '"all"', cut, "whole")
+        async with open_kernel(tmp_path, model) as k:
+            p = await k.spawn("hello")
+            events = [event async for event in p.events()]
+            assert [e.finish for e in events if e.kind == "thought"] == ["length"]
+            assert "was cut off" in events[-1].note
+            assert "was cut off" in (p.process.status or {})["note"]
+            await k.store.commit()
+            assert any("was cut off" in e.body.get("note", "") for e in k.entries(p.pid))
+            p = await k.spawn("hello", schema={"type": "string"})
+            assert await p.result() == "all"  # the half one did not fit, and counts no more
+            assert "note" not in (p.process.status or {})
+            p = await k.spawn("hello", stay=True)
+            await until(k, p.pid, State.BLOCKED)
+            with k.events.subscribe(p.pid) as queue:
+                await p.send("again")
+                while (await queue.get()).data.get("why") != "a message":
+                    pass
+            assert "note" not in p.process.image_state
+
+    run(main())

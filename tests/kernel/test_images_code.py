@@ -294,3 +294,31 @@ def test_narrow_gives_a_handle_that_holds_less(tmp_path: Path) -> None:
                 await k.exec("narrow('elsewhere/a.txt')", files=granted)
 
     run(main())
+
+
+LONG = "n = 0\nfor i in range(1_000_000):\n    n += i\n"
+
+
+def test_computing_takes_time_of_the_budget(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_kernel(tmp_path) as k:
+            source = f"p = spawn(code={LONG + 'n'!r})\nwait(p['pid'])"
+            p = await k.spawn(code=source, budget=Budget(wall="1h"))
+            assert await p.result() == 499_999_500_000
+            child = k.process(p.pid + 1).process
+            assert 0 < child.account.seconds <= p.process.account.seconds < 60
+
+    run(main())
+
+
+def test_a_program_whose_time_is_used_up_stops_and_goes_on_with_more(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_kernel(tmp_path) as k:
+            p = await k.spawn(code=LONG + "evict()\nn", budget=Budget(wall=0.001))
+            with pytest.raises(KernelError, match="the time of its budget"):
+                await p.result()
+            await k.set_budget(p.pid, Budget(wall="1h"))
+            await p.cont()
+            assert await p.result() == 499_999_500_000
+
+    run(main())

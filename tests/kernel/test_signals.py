@@ -1,6 +1,7 @@
 """Kill, stop, cont, fork, send and nice, in every state a process can be in."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from cabinos.kernel.driver import ThinkRequest, Thought, Tool
 from cabinos.kernel.errors import KernelError
 from cabinos.kernel.events import Event
 from cabinos.kernel.kernel import Kernel, ProcessHandle
+from cabinos.kernel.machine import BY_PERSON
 from cabinos.kernel.process import State
 from tests.kernel.help import World, asked, open_kernel, run, until
 from tests.kernel.models import ScriptedModel, calls
@@ -176,7 +178,6 @@ async def scene(place: Path, state: str) -> AsyncIterator[Scene]:
 
 def nothing_leaks(kernel: Kernel) -> None:
     assert not kernel._tasks
-    assert not kernel._stopping
     assert not kernel._woken
     assert not kernel._timers
     assert not +kernel._acting
@@ -508,3 +509,36 @@ async def _some(handle: ProcessHandle, count: int) -> AsyncIterator[Event]:
         count -= 1
         if not count:
             return
+
+
+@pytest.mark.parametrize("then", ["stop", "cont", "kill"])
+def test_a_stop_that_waits_for_an_effect_survives_a_crash(tmp_path: Path, then: str) -> None:
+    """The file is copied while the effect is under way, as a crash would leave it."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+
+    async def main() -> None:
+        world = World(open_gate=False)
+        model = ScriptedModel(calls(("post", {"what": "x"})), "done")
+        async with open_kernel(tmp_path, model, tools=world.tools()) as k:
+            p = await k.spawn("go")
+            await world.started.wait()
+            await p.stop()
+            if then == "cont":
+                await p.cont()
+            if then == "kill":
+                await p.kill()
+            for file in tmp_path.glob("cabin.db*"):
+                shutil.copy(file, copy)
+            world.gate.set()
+        world.gate.set()
+        async with open_kernel(copy, model, tools=world.tools()) as k:
+            p = k.process(p.pid)
+            if then == "stop":
+                assert p.state == State.STOPPED
+                assert p.process.waiting == BY_PERSON
+                await p.cont()
+            ended = await p.ended()
+            assert (ended.status or {})["code"] == ("killed" if then == "kill" else "done")
+
+    run(main())

@@ -84,6 +84,8 @@ class Follower:
                 self._settled(event, own)
             case "ask":
                 return self._asked(event)
+            case "thought" if own and data["finish"] == "length":
+                self.page.note("· cut off: it reached the most tokens it may have")
             case "fault":
                 self.page.note(f"· {data['pages']} pages: {data['action']}")
             case "state" if own:

@@ -2,17 +2,17 @@
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cabinos.kernel.budget import Budget
+from cabinos.kernel.budget import Account
 from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.driver import Integrity, Message
 from cabinos.kernel.errors import InvalidArguments, KernelError
-from cabinos.kernel.images.chat import Chat
-from cabinos.kernel.images.code import Code
 from cabinos.kernel.memory import thought_meta
 from cabinos.kernel.process import PageTable, Process, State
+from cabinos.kernel.spawn import Spawn
 from cabinos.store.encode import clean_text
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SYSTEM",
+    "copy_process",
     "fork",
-    "fork_at",
     "fork_in_call",
     "instructions",
+    "listen",
     "make_child",
     "make_process",
 ]
@@ -37,62 +38,44 @@ TITLE = 60  # characters of a request by which people know a process
 
 
 def make_process(
-    m: "Machine",
-    image: str,
-    *,
-    request: str = "",
-    context: str = "",
-    messages: Sequence[Message] = (),
-    source: str = "",
-    title: str = "",
-    system: str | None = None,
-    model: str | None = None,
-    capabilities: Capabilities | None = None,
-    budget: Budget | None = None,
-    nice: int = 0,
-    interactive: bool = False,
-    parent: Process | None = None,
-    options: Mapping[str, Any] | None = None,
+    m: "Machine", spawn: Spawn, capabilities: Capabilities, parent: Process | None = None
 ) -> Process:
-    """A new process, staged but not started. `options` go to the image's `start`.
+    """A new process, staged but not started. What `spawn` says of tools and folders is not read.
 
-    `messages` are what was said before it began, or instead of a request. Raises InvalidArguments,
-    ModelError if there is no such model, ContextOverflow if they do not fit a `whole` process.
+    Raises InvalidArguments, ModelError if there is no such model, ContextOverflow if what was said
+    does not fit a `whole` process.
     """
-    if not -20 <= nice <= 19:
-        raise InvalidArguments(f"nice must be from -20 to 19, not {nice}.")
-    name = model or (parent.model if parent else m.brain or next(iter(m.models), ""))
-    if image == "chat":
-        m.model(name)  # raises if it is not there
-        state = Chat.start(**dict(options or {}))
-    elif image == "code":
-        state = Code.start(source=source, **dict(options or {}))
-    else:
-        raise InvalidArguments(f"there is no image {image!r}; there are chat and code.")
+    if not -20 <= spawn.nice <= 19:
+        raise InvalidArguments(f"nice must be from -20 to 19, not {spawn.nice}.")
+    model = spawn.model or (parent.model if parent else m.brain or next(iter(m.models), ""))
+    if spawn.image == "chat":
+        m.model(model)  # raises if it is not there
+    state = spawn.state()
     pid = m.table.new_pid()
-    said = next((said.text for said in reversed(messages) if said.role == "user"), "")
-    words = clean_text(title or request or source or said).strip().splitlines()
+    said = next((said.text for said in reversed(spawn.messages) if said.role == "user"), "")
+    words = clean_text(spawn.request or spawn.code or said).strip().splitlines()
     process = Process(
         pid,
         parent.pid if parent else None,
         parent.root if parent else pid,
-        words[0][:TITLE] if words else image,
-        image,
-        name,
-        capabilities or Capabilities(),
-        nice,
-        interactive,
+        words[0][:TITLE] if words else spawn.image,
+        spawn.image,
+        model,
+        capabilities,
+        spawn.nice,
+        spawn.interactive,
         image_state=state,
-        account=(budget or Budget()).account(),
+        account=spawn.budget.account() if spawn.budget else Account(),
         above=parent,
     )
     if parent is not None:
         process.read(parent.label)
-    if image == "chat":
-        _first_pages(m, process, system, request, context)
-        _earlier_pages(m, process, messages)
+    if spawn.image == "chat":
+        _first_pages(m, process, spawn)
+        if spawn.messages:
+            _earlier_pages(m, process, spawn.messages)
     m.table.add(process)
-    m.journal.append(pid, "spawn", image=image, title=process.title, parent=process.parent)
+    m.journal.append(pid, "spawn", image=spawn.image, title=process.title, parent=process.parent)
     return process
 
 
@@ -101,21 +84,20 @@ def instructions(m: "Machine", process: Process) -> str:
     return "" if getattr(m.model(process.model), "assistant", False) else SYSTEM
 
 
-def _first_pages(
-    m: "Machine", process: Process, system: str | None, request: str, context: str
-) -> None:
+def _first_pages(m: "Machine", process: Process, spawn: Spawn) -> None:
     """The pinned beginning of a conversation, and what came with the request."""
     model, room = m.model(process.model), m.room(process)
+    system = instructions(m, process) if spawn.system is None else spawn.system
     first: list[tuple[str, str, Integrity]] = [
-        ("system", instructions(m, process) if system is None else system, "trusted"),
-        ("user", request, process.label),
+        ("system", system, "trusted"),
+        ("user", spawn.request, process.label),
     ]
-    place = system is None or process.image_state.get("stay")  # instructions may come later
+    place = spawn.system is None or process.image_state.get("stay")  # instructions may come later
     for role, text, label in first:
         if text or (role == "system" and place):
             page = m.pages.put(role, text, tokens=model.count(text), label=label)
             m.memory.append(process, page, model, room, pinned=True)
-    if context:
+    if context := spawn.context:
         page = m.pages.put("user", context, tokens=model.count(context), label="untrusted")
         m.memory.append(process, page, model, room)
 
@@ -141,11 +123,8 @@ def _earlier_pages(m: "Machine", process: Process, messages: Sequence[Message]) 
 def make_child(
     m: "Machine",
     parent: Process,
-    image: str,
+    spawn: Spawn,
     *,
-    request: str = "",
-    source: str = "",
-    title: str = "",
     tools: Sequence[str] | None = None,
     files: Sequence[str] | None = None,
 ) -> Process:
@@ -154,7 +133,7 @@ def make_child(
     `files` are names in the parent's folders, all of them if None; likewise `tools`. What the
     parent has read speaks through the request, so the child inherits its label.
     """
-    text = source if image == "code" else request
+    text = spawn.code or spawn.request
     if not isinstance(text, str) or not text.strip():
         raise InvalidArguments("spawn: a request, or code, must be a text that is not empty.")
     own = parent.capabilities
@@ -164,17 +143,8 @@ def make_child(
         own.web,
         own.shell,
     )
-    child = make_process(
-        m,
-        image,
-        request=request,
-        source=source,
-        title=title,
-        capabilities=own.attenuate(asked),
-        nice=parent.nice,
-        interactive=parent.interactive,
-        parent=parent,
-    )
+    spawn = replace(spawn, nice=parent.nice, interactive=parent.interactive)
+    child = make_process(m, spawn, own.attenuate(asked), parent)
     m.start(child)
     return child
 
@@ -185,36 +155,14 @@ def fork(m: "Machine", original: Process, *, stay: bool = False) -> Process:
     `stay`: a chat waits for the next message after each answer, whatever the original did. Raises
     KernelError while a call is under way that must not be made twice.
     """
-    child = _copy(m, original, PageTable(original.pages.to_bytes()), _forked_calls(m, original))
+    child = copy_process(
+        m, original, PageTable(original.pages.to_bytes()), _forked_calls(m, original)
+    )
     if original.state == State.EXITED:  # it goes on when it is spoken to
-        _listen(child)
+        listen(child)
         _answer_calls(m, child)
     if stay and child.image == "chat":
         child.image_state["stay"] = True
-    return child
-
-
-def fork_at(m: "Machine", original: Process, length: int) -> Process:
-    """A child that goes on from when the original had only its first `length` pages.
-
-    It waits to be spoken to; or if the last of the pages asks for calls of the client's tools, for
-    their results. Staged, not started. Raises KernelError if other calls are among them.
-    """
-    pages = original.pages.head(length)
-    last = [page_id for page_id, *_ in pages][-1:]
-    meta = json.loads(m.pages.get(last[0]).meta or "{}") if last else {}
-    calls, theirs = meta.get("calls", []), meta.get("client", [])
-    if strangers := [name for call, name, *_ in calls if call not in theirs]:
-        raise KernelError(
-            f"process {original.pid} called {', '.join(strangers)} there: go on from its end."
-        )
-    child = _copy(m, original, pages, {})
-    child.resident_tokens = -1
-    _listen(child)
-    if calls:
-        child.image_state["phase"] = "call"
-        records = {call: {"n": name, "a": a, "client": True} for call, name, a, _ in calls}
-        child.pending = {"calls": records, "paged": True}
     return child
 
 
@@ -230,15 +178,18 @@ def _answer_calls(m: "Machine", child: Process) -> None:
         m.memory.append(child, page, m.model(child.model), m.room(child), share=len(calls))
 
 
-def _listen(child: Process) -> None:
-    """Lets a process that was copied wait to be spoken to."""
+def listen(child: Process) -> None:
+    """Lets a copied process wait to be spoken to. Raises KernelError if it runs a program."""
     if child.image != "chat":
         raise KernelError(f"process {child.parent} has ended: only a chat can be taken up.")
     child.image_state["phase"] = "recv"
     child.pending = {"calls": {"0": {"n": "recv", "a": {}}}, "paged": False}
 
 
-def _copy(m: "Machine", original: Process, pages: PageTable, pending: dict[str, Any]) -> Process:
+def copy_process(
+    m: "Machine", original: Process, pages: PageTable, pending: dict[str, Any]
+) -> Process:
+    """A child with the state of `original` but for its pages and calls. Staged, not started."""
     pid = m.table.new_pid()
     child = Process(
         pid,

@@ -137,6 +137,14 @@ def seconds_left(accounts: Iterable[tuple[int, Account]]) -> float | None:
     return min((seconds for seconds in left if seconds is not None), default=None)
 
 
+def require_time(accounts: Iterable[tuple[int, Account]]) -> float | None:
+    """Like `seconds_left`; raises BudgetExceeded if there is none."""
+    left = seconds_left(accounts)
+    if left == 0:
+        raise BudgetExceeded("the time of its budget, or of an ancestor's, is used up.")
+    return left
+
+
 def reserve(accounts: Sequence[tuple[int, Account]], tokens: int, micros: int) -> None:
     """Reserves in all of the accounts, or in none and raises BudgetExceeded."""
     for pid, account in accounts:

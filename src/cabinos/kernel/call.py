@@ -18,13 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel import budget
 from cabinos.kernel.driver import Context, Labelled, Tool
-from cabinos.kernel.errors import (
-    BudgetExceeded,
-    Denied,
-    InvalidArguments,
-    KernelError,
-    ModelError,
-)
+from cabinos.kernel.errors import BudgetExceeded, Denied, InvalidArguments, KernelError, ModelError
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.policy import check
 from cabinos.kernel.process import Process
@@ -52,17 +46,15 @@ def binding(pid: int, call: str, tool: str, arguments: Mapping[str, Any]) -> byt
     return hashlib.sha256(text.encode()).digest()
 
 
-async def call_tool(
-    kernel: "Machine", process: Process, call: str, record: Record
-) -> Outcome | Blocked:
+async def call_tool(m: "Machine", process: Process, call: str, record: Record) -> Outcome | Blocked:
     """One tool call, from its beginning or from wherever it was interrupted."""
-    tool = kernel.tools.get(record["n"])
+    tool = m.tools.get(record["n"])
     if record.get("s") == "sent" and (tool is None or tool.effect == "raw"):
-        settled = await _in_doubt(kernel, process, call, record, tool)
+        settled = await _in_doubt(m, process, call, record, tool)
         if settled is not None:
             return settled
     if tool is None:
-        allowed = filter(process.capabilities.allows_tool, kernel.tools)
+        allowed = filter(process.capabilities.allows_tool, m.tools)
         known = ", ".join(sorted(allowed)) or "none"
         raise Denied(f"there is no tool {record['n'][:80]!r}. There are: {known}.")
     given = record["a"]
@@ -73,38 +65,35 @@ async def call_tool(
     if verdict.action == "deny":
         raise Denied(f"denied: {verdict.reason}.")
     if verdict.action == "ask" and record.get("s") != "sent":
-        waits = approval(kernel, process, call, record, tool, given, verdict.reason)
+        waits = approval(m, process, call, record, tool, given, verdict.reason)
         if waits is not None:
             return waits
-    return await _act(kernel, process, call, record, tool, arguments)
+    return await _act(m, process, call, record, tool, arguments)
 
 
 async def _act(
-    kernel: "Machine",
-    process: Process,
-    call: str,
-    record: Record,
-    tool: Tool,
-    arguments: dict[str, Any],
+    m: "Machine", process: Process, call: str, record: Record, tool: Tool, arguments: dict[str, Any]
 ) -> Outcome:
-    key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
+    context = _context(m, process, call)
     outside = tool.effect in ("keyed", "raw")
     record["s"] = "sent"
-    kernel.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
-    context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
-    left, began = budget.seconds_left(process.accounts()), time.monotonic()
-    if left == 0:
-        raise BudgetExceeded("the time of its budget, or of an ancestor's, is used up.")
+    m.events.emit(process.pid, "call", id=call, name=tool.name, arguments=record["a"])
+    left, began = budget.require_time(process.accounts()), time.monotonic()
     limit = TIMEOUT if left is None else min(TIMEOUT, left)
     try:
-        with kernel.acting(process.pid, outside, limit):  # a stop now would leave a doubt
+        with m.acting(process.pid, outside, limit):  # a stop now would leave a doubt
             if outside:
                 fault("before intent")
-                kernel.journal.append(
-                    process.pid, "intent", call=call, tool=tool.name, key=key, arguments=record["a"]
+                m.journal.append(
+                    process.pid,
+                    "intent",
+                    call=call,
+                    tool=tool.name,
+                    key=context.key,
+                    arguments=record["a"],
                 )
-                kernel.store.save(process)
-                await kernel.store.commit()
+                m.store.save(process)
+                await m.store.commit()
                 fault("after intent")
             outcome = await run_tool(tool, context, arguments)
     except FATAL:
@@ -114,7 +103,7 @@ async def _act(
     finally:
         if left is not None:
             budget.settle(process.accounts(), (0, 0), (0, 0), time.monotonic() - began)
-            kernel.save_lineage(process)
+            m.save_lineage(process)
     if outside and outcome.ok:
         fault("after effect")
     return outcome
@@ -140,13 +129,19 @@ async def run_tool(tool: Tool, context: Context, arguments: Mapping[str, Any]) -
         return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
 
 
+def _context(m: "Machine", process: Process, call: str) -> Context:
+    """What the tool is told; the key is the same however often the call is made."""
+    key = f"{m.id}-{process.pid}-{process.step}-{call}"
+    return Context(process.pid, key, process.capabilities, m.store, process.label)
+
+
 def _plain(value: Any) -> Any:
     """The value as JSON holds it; raises ValueError or TypeError if it cannot."""
     return value if isinstance(value, str) else json.loads(json.dumps(value, default=str))
 
 
 def approval(
-    kernel: "Machine",
+    m: "Machine",
     process: Process,
     call: str,
     record: Record,
@@ -166,16 +161,12 @@ def approval(
         question = f"Allow {tool.name}? Because {reason}."
         detail = {"tool": tool.name, "arguments": arguments, "label": process.label}
         record["bound"] = bound.hex()
-        record["ask"] = kernel.ask(process, call, "approval", bound, question, detail)
+        record["ask"] = m.ask(process, call, "approval", bound, question, detail)
     return Blocked(f"approval of {tool.name}")
 
 
 async def _in_doubt(
-    kernel: "Machine",
-    process: Process,
-    call: str,
-    record: Record,
-    tool: Tool | None,
+    m: "Machine", process: Process, call: str, record: Record, tool: Tool | None
 ) -> Outcome | Blocked | None:
     """What is known of a call that was under way, and is raw or whose tool is not there any more.
 
@@ -183,16 +174,15 @@ async def _in_doubt(
     """
     name, arguments, answer = record["n"], record["a"], record.pop("answer", None)
     if answer is None and tool is not None and tool.check is not None:
-        key = f"{kernel.id}-{process.pid}-{process.step}-{call}"
-        context = Context(process.pid, key, process.capabilities, kernel.store, process.label)
+        context = _context(m, process, call)
         try:
-            with kernel.acting(process.pid, False, TIMEOUT):
+            with m.acting(process.pid, False, TIMEOUT):
                 found = await tool.check(context, **tool.arguments(arguments))
             answer = {"happened": "happened", "did not happen": "again"}.get(found)
         except Exception:  # noqa: BLE001 - a check that fails has found nothing out
             answer = None
     if answer is not None:
-        kernel.journal.append(process.pid, "resolved", call=call, answer=answer)
+        m.journal.append(process.pid, "resolved", call=call, answer=answer)
     if answer == "again":
         record.pop("doubt", None)  # spent: interrupted once more, it is asked once more
         return None
@@ -204,6 +194,6 @@ async def _in_doubt(
         bound = binding(process.pid, call, name, arguments)
         question = f"{name} was interrupted: nobody knows whether it happened."
         detail = {"tool": name, "arguments": arguments}
-        record["doubt"] = kernel.ask(process, call, "doubt", bound, question, detail)
-        kernel.journal.append(process.pid, "doubt", call=call, tool=name)
+        record["doubt"] = m.ask(process, call, "doubt", bound, question, detail)
+        m.journal.append(process.pid, "doubt", call=call, tool=name)
     return Blocked(f"{name} may or may not have happened", doubt=True)

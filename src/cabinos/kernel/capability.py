@@ -56,7 +56,7 @@ def files(path: str | PathLike[str], mode: FileMode = "r", name: str | None = No
 
 @dataclass(frozen=True, slots=True)
 class ClientTool:
-    """A tool that the process's client runs: a call of it waits for `Kernel.deliver`."""
+    """A tool that the process's client runs: a call of it waits for an answer from there."""
 
     name: str
     description: str
@@ -75,7 +75,8 @@ class Capabilities:
 
     def __post_init__(self) -> None:
         names = [grant.name for grant in self.files]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
             raise InvalidArguments(
                 f"two granted folders are called {twice[0]!r}; give one of them another name."
             )

@@ -18,6 +18,7 @@ from cabinos.kernel import births
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.errors import KernelError
+from cabinos.kernel.spawn import Spawn
 from cabinos.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -114,14 +115,13 @@ class Control:
 
     def _spawn(self, body: Mapping[str, Any]) -> int:
         """A process on a request, with what a person granted it."""
-        process = births.make_process(
-            self._machine,
-            "chat",
+        spawn = Spawn(
             request=str(body["request"]),
             model=body.get("model"),
-            capabilities=Capabilities.from_json(body["capabilities"]),
             budget=Budget(**body["budget"]),
             nice=int(body.get("nice") or 0),
         )
+        capabilities = Capabilities.from_json(body["capabilities"])
+        process = births.make_process(self._machine, spawn, capabilities)
         self._machine.start(process)
         return process.pid

@@ -16,7 +16,7 @@ __all__ = ["Event", "Events", "Kind", "Listener"]
 # ask       a person is asked                        {"ask", "about", "question", "detail"}
 # fault     pages were evicted or recalled            {"action", "pages"}
 # state     blocked, stopped, in doubt or ready again {"state", "why"}; stopped or lost: {"error"}
-# exit      it has ended                              {"status", "text", "value", "error"}
+# exit      it has ended                              {"status", "text", "value", "error", "note"}
 # reminder  of no process (pid 0): a person is to be told   {"note", "text", "due"}
 Kind = Literal[
     "text", "retry", "call", "result", "thought", "ask", "fault", "state", "exit", "reminder"

@@ -28,6 +28,7 @@ class Syscall:
 
     calls: Mapping[str, Call]
     paged: bool = False
+    seconds: float = 0.0  # of computing before them
 
     @classmethod
     def one(cls, name: str, **arguments: Any) -> "Syscall":
@@ -42,6 +43,8 @@ class Exit:
     text: str = ""
     ok: bool = True
     value: Any = None  # a structured answer
+    note: str = ""  # what should be known of the answer, for people
+    seconds: float = 0.0  # of computing before it
 
 
 @dataclass(slots=True)

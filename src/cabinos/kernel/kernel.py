@@ -6,7 +6,6 @@ async for event in p.events():
 ...
 """
 
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -15,70 +14,23 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 from cabinos.kernel import births
 from cabinos.kernel.asks import Ask
-from cabinos.kernel.budget import Budget
-from cabinos.kernel.capability import Capabilities, ClientTool, FileGrant
-from cabinos.kernel.driver import Driver, Message, Model, Tool
+from cabinos.kernel.capability import Capabilities
+from cabinos.kernel.driver import Driver, Model, Tool
 from cabinos.kernel.errors import InvalidArguments, KernelError
 from cabinos.kernel.events import Event
-from cabinos.kernel.images.chat import Chat
 from cabinos.kernel.machine import Machine
 from cabinos.kernel.process import Process, State
 from cabinos.kernel.scheduler import QUANTUM
+from cabinos.kernel.spawn import Spawn
 from cabinos.kernel.syscall import SYSCALLS
 from cabinos.kernel.table import Summary
 from cabinos.store.database import Store
-from cabinos.store.encode import to_json
 from cabinos.store.home import config_path, store_path
 from cabinos.store.journal import Entry
 
 __all__ = ["Kernel", "ProcessHandle", "Spawn"]
 
 T = TypeVar("T")
-Schema = Mapping[str, Any] | type | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spawn:
-    """Everything a new process can be given."""
-
-    request: str = ""
-    context: str = ""  # what comes with it and was not typed: untrusted
-    code: str = ""  # a program instead of a request
-    messages: Sequence[Message] = ()  # what was said before, or instead of a request
-    system: str | None = None  # None: the kernel's own
-    model: str | None = None  # None: the first one
-    tools: Sequence[Tool | str] | None = None  # None: every tool there is
-    files: Sequence[FileGrant] = ()
-    web: Sequence[str] = ()
-    shell: bool = False
-    client: Sequence[ClientTool] = ()  # tools that whoever speaks with it runs
-    budget: Budget | None = None
-    nice: int = 0
-    interactive: bool = False
-    schema: Schema = None  # of the answer: JSON schema, or a type that pydantic knows
-    stay: bool = False  # after an answer, wait for the next message
-    max_steps: int | None = None
-    hand_back: bool = False  # calls are not made: they end it, for the client to make them
-    whole: bool = False  # nothing is swapped out or shortened; what does not fit is an error
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    max_tokens: int | None = None
-    stop: Sequence[str] = ()
-    raw: bool = False  # the request is a text to continue
-    inputs: Mapping[str, Any] | None = None  # global names of a program
-
-    def thinking(self) -> dict[str, Any] | None:
-        """The options of every thought."""
-        options = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "seed": self.seed,
-            "max_tokens": self.max_tokens,
-            "stop": list(self.stop) or None,
-            "raw": self.raw or None,
-        }
-        return {k: v for k, v in options.items() if v is not None} or None
 
 
 class Kernel(Machine):
@@ -131,34 +83,14 @@ class Kernel(Machine):
 
     async def spawn_many(self, spawns: Sequence[Spawn]) -> list["ProcessHandle"]:
         """Starts many processes with one commit."""
-        processes = [self._make(spawn) for spawn in spawns]
+        processes = [births.make_process(self, s, self.capabilities(s)) for s in spawns]
         await self.store.commit()
         for process in processes:
             self.start(process)
         return [ProcessHandle(self, process.pid) for process in processes]
 
-    def change(self, pid: int, spawn: Spawn) -> None:
-        """Puts a chat on the terms of `spawn`, from its next thought on. Staged.
-
-        What can be changed: model, system, capabilities, options of thinking, schema, `whole` and
-        `interactive`. Raises NoSuchProcess, and ModelError if there is no such model.
-        """
-        process = self.table.get(pid)
-        process.model = self.model(spawn.model or process.model).name
-        process.capabilities = self._capabilities(spawn)
-        process.interactive = spawn.interactive
-        process.image_state = Chat.on_other_terms(
-            process.image_state,
-            schema=json_schema(spawn.schema),
-            think=spawn.thinking(),
-            whole=spawn.whole,
-        )
-        text = births.instructions(self, process) if spawn.system is None else spawn.system
-        page = self.pages.put("system", text, tokens=self.count(process, text))
-        self.memory.instruct(process, page)
-        self.store.save(process)
-
-    def _capabilities(self, spawn: Spawn) -> Capabilities:
+    def capabilities(self, spawn: Spawn) -> Capabilities:
+        """What `spawn` grants; its tools become known. Raises InvalidArguments for a mere name."""
         names: frozenset[str] | None = None
         if spawn.tools is not None:
             for tool in spawn.tools:
@@ -169,33 +101,6 @@ class Kernel(Machine):
                 raise InvalidArguments(f"there is no tool {min(unknown)!r}.")
         return Capabilities(
             names, tuple(spawn.files), tuple(spawn.web), spawn.shell, tuple(spawn.client)
-        )
-
-    def _make(self, spawn: Spawn) -> Process:
-        options: dict[str, Any] = {}
-        if spawn.code:
-            options["inputs"] = _plain(spawn.inputs)
-        else:
-            options["think"] = spawn.thinking()
-            options["schema"] = json_schema(spawn.schema)
-            for name in ("stay", "hand_back", "whole"):
-                options[name] = getattr(spawn, name)
-            if spawn.max_steps is not None:
-                options["max_steps"] = spawn.max_steps
-        return births.make_process(
-            self,
-            "code" if spawn.code else "chat",
-            request=spawn.request,
-            context=spawn.context,
-            messages=spawn.messages,
-            source=spawn.code,
-            system=spawn.system,
-            model=spawn.model,
-            capabilities=self._capabilities(spawn),
-            budget=spawn.budget,
-            nice=spawn.nice,
-            interactive=spawn.interactive,
-            options=options,
         )
 
     async def exec(self, code: str, **options: Any) -> Any:
@@ -336,30 +241,3 @@ class ProcessHandle:
     async def cont(self) -> None:
         """Lets it go on."""
         await self.kernel.cont(self.pid)
-
-
-def _plain(inputs: Mapping[str, Any] | None) -> Any:
-    """The inputs of a program as JSON holds them."""
-    try:
-        return None if inputs is None else json.loads(to_json(inputs))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArguments(f"inputs must be what JSON can hold: {error}") from error
-
-
-def json_schema(schema: Schema) -> Mapping[str, Any] | None:
-    """A JSON schema as it is, or that of a type. Raises InvalidArguments if it is none."""
-    if schema is None:
-        return None
-    if not isinstance(schema, Mapping):
-        from pydantic import TypeAdapter
-
-        return TypeAdapter(schema).json_schema()
-    from jsonschema import SchemaError
-    from jsonschema.validators import validator_for
-
-    kind = validator_for(schema)
-    try:
-        kind.check_schema(schema, format_checker=kind.FORMAT_CHECKER)
-    except SchemaError as error:
-        raise InvalidArguments(f"the schema is not valid: {error.message}") from None
-    return schema

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
+from cabinos.kernel import budget
 from cabinos.kernel.asks import Ask, Asks, Kind
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.control import Control
@@ -33,7 +34,6 @@ from cabinos.kernel.settle import pending_calls, settle
 from cabinos.kernel.table import ProcessTable
 from cabinos.kernel.watchdog import Acting, Watchdog
 from cabinos.store.database import Store
-from cabinos.store.encode import clean_text
 from cabinos.store.errors import StoreError, StoreFailed
 from cabinos.store.journal import Journal
 from cabinos.store.pages import Page, Pages
@@ -69,7 +69,6 @@ class Machine(Devices):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._acting: Counter[int] = Counter()  # effects under way, by pid
         self._woken: set[int] = set()  # while they ran
-        self._stopping: dict[int, str] = {}  # at the next syscall; why
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._settled: dict[int, asyncio.Event] = {}
         self._control = Control(self)
@@ -93,8 +92,8 @@ class Machine(Devices):
         try:
             while not self._closing:
                 results = await settle(self, process) if process.pending else None
-                if process.pid in self._stopping:
-                    self._halt(process, self._stopping.pop(process.pid))
+                if process.waiting is not None:  # a stop was ordered while an effect was under way
+                    self._halt(process, process.waiting)
                     return
                 if results is None and process.pending:
                     if process.pid in self._woken:
@@ -105,13 +104,17 @@ class Machine(Devices):
                 step = self.images[process.image].resume(process.image_state, results)
                 process.image_state, action = step if isinstance(step, tuple) else await step
                 process.step += 1
+                if action.seconds:
+                    budget.settle(process.accounts(), (0, 0), (0, 0), action.seconds)
+                    self.save_lineage(process)
                 if isinstance(action, Exit):
-                    self._exit(
-                        process, "done" if action.ok else "failed", action.text, action.value
-                    )
+                    code = "done" if action.ok else "failed"
+                    self._exit(process, code, action.text, action.value, note=action.note)
                     return
                 process.pending = pending_calls(action)
                 self.store.save(process)
+                if action.seconds:
+                    budget.require_time(process.accounts())
         except (StoreError, KernelError) as error:
             if self.store.failure is None:
                 self._give_up(process, str(error), type(error).__name__)
@@ -142,6 +145,12 @@ class Machine(Devices):
         loop = asyncio.get_running_loop()
         self._timers[process.pid] = loop.call_later(delay, self.wake, process.pid)
 
+    def _put(self, process: Process, state: State, why: str | None = None) -> None:
+        """Into a state in which the clock does not wake it."""
+        process.state, process.waiting, process.wake = state, why, None
+        if timer := self._timers.pop(process.pid, None):
+            timer.cancel()
+
     def wake(self, pid: int) -> None:
         """Something that a process may wait for has happened: its calls are asked again."""
         if pid in self._tasks:
@@ -153,17 +162,13 @@ class Machine(Devices):
 
     def make_ready(self, process: Process) -> None:
         """Sets a blocked or stopped process going."""
-        if timer := self._timers.pop(process.pid, None):
-            timer.cancel()
-        process.state, process.waiting, process.wake = State.READY, None, None
+        self._put(process, State.READY)
         self.store.save(process)
         self.start(process)
 
     def _halt(self, process: Process, why: str, error: str = "") -> None:
         """Stops a process that has no task, or whose task is about to end."""
-        process.state, process.waiting, process.wake = State.STOPPED, why, None
-        if timer := self._timers.pop(process.pid, None):
-            timer.cancel()
+        self._put(process, State.STOPPED, why)
         self.journal.append(process.pid, "stop", why=why)
         self.store.save(process)
         self.store.kick()
@@ -185,25 +190,25 @@ class Machine(Devices):
         self.events.tell_all("state", state="lost", why=str(error), error=kind)
         self._tell_all()
 
-    def _exit(self, process: Process, code: str, text: str, value: Any, error: str = "") -> None:
-        status: dict[str, Any] = {"code": code}
-        if value is not None:
-            status["value"] = value
+    def _exit(
+        self, process: Process, code: str, text: str, value: Any, error: str = "", note: str = ""
+    ) -> None:
+        told = {"code": code, "value": value, "note": note or None}
+        status = {name: what for name, what in told.items() if what is not None}
         if process.result is None or self.pages.get(process.result).text != text:
             page = self.pages.put(
                 "assistant", text, tokens=self.count(process, text), label=process.label
             )
             process.result = page.id
-        process.state, process.waiting, process.wake = State.EXITED, None, None
+        self._put(process, State.EXITED)
         process.ended, process.status, process.pending = time.time(), status, {}
-        self._stopping.pop(process.pid, None)
-        if timer := self._timers.pop(process.pid, None):
-            timer.cancel()
         self.asks.withdraw(process.pid)
         self.journal.append(process.pid, "exit", page=process.result, **status)
         self.store.save(process)
         self.store.kick()
-        self.events.emit(process.pid, "exit", status=code, text=text, value=value, error=error)
+        self.events.emit(
+            process.pid, "exit", status=code, text=text, value=value, error=error, note=note
+        )
         self._tell(process.pid)
         if process.parent is not None:
             self.wake(process.parent)
@@ -250,22 +255,25 @@ class Machine(Devices):
         if process.state in (State.EXITED, State.STOPPED):
             return
         if self._acting[pid]:
-            self._stopping[pid] = why
-            return
-        await self._cancel(pid)
-        if process.state not in (State.EXITED, State.STOPPED):
-            self._halt(process, why)
+            process.waiting = why  # which holds even if the machine dies before
+            self.store.save(process)
+        else:
+            await self._cancel(pid)
+            if process.state not in (State.EXITED, State.STOPPED):
+                self._halt(process, why)
         await self.store.commit()
 
     async def cont(self, pid: int) -> None:
         """Lets a stopped process go on where it was. Raises KernelError if it is not stopped."""
         process = self.table.get(pid)
-        if self._stopping.pop(pid, None) is not None:
-            return  # the stop has not happened yet
-        if process.state != State.STOPPED:
+        if process.state == State.READY and process.waiting is not None:
+            process.waiting = None  # the stop has not happened yet
+            self.store.save(process)
+        elif process.state == State.STOPPED:
+            self.journal.append(pid, "cont")
+            self.make_ready(process)
+        else:
             raise KernelError(f"process {pid} is not stopped but {process.state}.")
-        self.journal.append(pid, "cont")
-        self.make_ready(process)
         await self.store.commit()
 
     async def renice(self, pid: int, nice: int) -> None:
@@ -284,14 +292,14 @@ class Machine(Devices):
         self.store.save(process)
         await self.store.commit()
 
-    async def set_budget(self, pid: int, budget: Budget) -> None:
-        """Sets those limits of a process that `budget` names; what is spent stays spent."""
+    async def set_budget(self, pid: int, limit: Budget) -> None:
+        """Sets those limits of a process that `limit` names; what is spent stays spent."""
         process = self.table.get(pid)
-        limits, account = budget.account(), process.account
+        limits, account = limit.account(), process.account
         for name in ("token_limit", "second_limit", "micro_limit"):
             if getattr(limits, name) is not None:
                 setattr(account, name, getattr(limits, name))
-        self.journal.append(pid, "budget", **asdict(budget))
+        self.journal.append(pid, "budget", **asdict(limit))
         self.store.save(process)
         await self.store.commit()
 
@@ -348,25 +356,6 @@ class Machine(Devices):
         self.store.save(process)
         self.wake(ask.pid)
         return ask
-
-    def deliver(self, pid: int, call: str, text: str) -> None:
-        """What a process's client says came of a call of one of its own tools.
-
-        Raises KernelError if the process does not wait for that.
-        """
-        process = self.table.get(pid)
-        record = process.pending.get("calls", {}).get(call)
-        if (
-            record is None
-            or "client" not in record
-            or "answer" in record
-            or record.get("s") == "done"
-        ):
-            raise KernelError(f"process {pid} does not wait for the result of a call {call!r}.")
-        record["answer"] = clean_text(text)
-        self.journal.append(pid, "deliver", call=call)
-        self.store.save(process)
-        self.wake(pid)
 
     def post(
         self, pid: int, text: str, sender: Process | None = None, *, role: str = "user"
@@ -433,7 +422,10 @@ class Machine(Devices):
                 self.journal.append(process.pid, "lost")
                 self.store.save(process)
         for process in list(self.table.where("state = 'ready'")):
-            self.start(process)
+            if process.waiting is None:
+                self.start(process)
+            else:
+                self._halt(process, process.waiting)
         for process in list(self.table.where("state = 'blocked' AND wake IS NOT NULL")):
             self._set_timer(process)
 

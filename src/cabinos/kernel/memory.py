@@ -243,13 +243,7 @@ class Memory:
     # ---- the page fault --------------------------------------------------------------------------
 
     async def recall(
-        self,
-        process: Process,
-        room: int,
-        *,
-        handle: str = "",
-        query: str = "",
-        offset: int = 0,
+        self, process: Process, room: int, *, handle: str = "", query: str = "", offset: int = 0
     ) -> tuple[str, Integrity]:
         """(text, label) of a page of this process by its handle, or of those that hold the words.
 

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel.budget import Account
@@ -33,6 +34,12 @@ COLUMNS = (
     "image_state, pages, step, pending, label, account, waiting, wake, ended, status, result"
 )
 WRITE = f"REPLACE INTO process ({COLUMNS}) VALUES ({', '.join('?' * 22)})"
+
+
+@lru_cache(1000)
+def _granted(capabilities: Capabilities) -> str:
+    """Capabilities as JSON: many processes have the same."""
+    return to_json(capabilities.to_json())
 
 
 class State(StrEnum):
@@ -133,16 +140,13 @@ class Process:
     above: "Process | None" = None  # the parent, so that a budget's lineage stays in memory
     resident_tokens: int = -1  # of the resident pages; -1: not counted yet
     messages: list[Message] | None = None  # of the resident pages; None: not assembled yet
-    _granted: tuple[Capabilities, str] | None = None  # the capabilities as JSON, made once
 
     def row(self) -> "Statement":
         """The statement that writes it; see `store/schema.sql` for the columns."""
-        if self._granted is None or self._granted[0] is not self.capabilities:
-            self._granted = self.capabilities, to_json(self.capabilities.to_json())
         status = None if self.status is None else to_json(self.status)
         return WRITE, (
             self.pid, self.parent, self.root, self.state.value, self.title, self.image, self.model,
-            self.nice, int(self.interactive), self._granted[1], self.created,
+            self.nice, int(self.interactive), _granted(self.capabilities), self.created,
             to_json(self.image_state), self.pages.to_bytes(), self.step, to_json(self.pending),
             self.label, to_json(self.account.to_json()), self.waiting, self.wake, self.ended,
             status, self.result,

@@ -96,7 +96,7 @@ async def _make(
 
 
 def _by_client(record: Record) -> Outcome | Blocked:
-    """A call that the process's client makes: its result is `deliver`ed."""
+    """A call that the process's client makes: its result comes as an "answer"."""
     record["client"] = True  # even if its tools are others meanwhile
     if "answer" in record:
         return Outcome(record.pop("answer"), label="untrusted")

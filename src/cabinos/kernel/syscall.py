@@ -1,6 +1,6 @@
 """The syscalls: one line each in the table at the end, and its function above.
 
-A handler takes the kernel, the process, the id of the call and its record. It returns an Outcome,
+A handler takes the machine, the process, the id of the call and its record. It returns an Outcome,
 or Blocked; a blocked call is asked again whenever the process is woken, so what must happen once
 is noted in the record. Errors of the caller are raised as KernelError and become the call's result.
 """
@@ -20,6 +20,7 @@ from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
 from cabinos.kernel.escalate import escalate
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.process import Process, State
+from cabinos.kernel.spawn import Spawn
 from cabinos.kernel.think import think
 
 if TYPE_CHECKING:
@@ -31,23 +32,20 @@ __all__ = ["SYSCALLS", "Entry", "client_tool", "model_tools"]
 # ---- work ----------------------------------------------------------------------------------------
 
 
-async def sys_call(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+async def sys_call(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
     """A tool by name; what a program says where a model names the tool itself."""
     name = _text(record, "name")
     inner = record.setdefault("inner", {"n": name, "a": dict(record["a"].get("arguments") or {})})
     if name in SYSCALLS:
         raise InvalidArguments(f"call: {name} is a syscall, not a tool.")
-    return await call_tool(kernel, p, call, inner)
+    return await call_tool(m, p, call, inner)
 
 
-async def sys_exec(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+async def sys_exec(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
     """Python in a child of its own, which may do what this process may."""
     if "child" not in record:
-        child = make_child(
-            kernel, p, "code", source=_text(record, "code"), title=record["a"]["code"][:60]
-        )
-        record["child"] = child.pid
-    return _ended(kernel, kernel.table.get(record["child"]))
+        record["child"] = make_child(m, p, Spawn(code=_text(record, "code"))).pid
+    return _ended(m, m.table.get(record["child"]))
 
 
 # ---- files: the same four words for everything that has a name -----------------------------------
@@ -56,9 +54,7 @@ async def sys_exec(kernel: "Machine", p: Process, call: str, record: Record) -> 
 def _mounted(verb: str) -> "Handler":
     """`read`, `write` or `list` by the device the name belongs to."""
 
-    async def handler(
-        kernel: "Machine", p: Process, call: str, record: Record
-    ) -> Outcome | Blocked:
+    async def handler(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
         path = _text(record, "path")
         device = "web" if path.startswith(("http://", "https://")) else "files"
         if (device, verb) not in MOUNTS:
@@ -66,7 +62,7 @@ def _mounted(verb: str) -> "Handler":
         name, argument = MOUNTS[device, verb]
         given = {k: v for k, v in record["a"].items() if k != "path"}
         inner = record.setdefault("inner", {"n": name, "a": {argument: path, **given}})
-        return await call_tool(kernel, p, call, inner)
+        return await call_tool(m, p, call, inner)
 
     return handler
 
@@ -79,7 +75,7 @@ MOUNTS = {
 }
 
 
-async def sys_narrow(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+async def sys_narrow(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
     """A narrower capability: a handle that can be read, or given to a child."""
     number = len(p.capabilities.files)
     grant = p.capabilities.grant(
@@ -92,11 +88,11 @@ async def sys_narrow(kernel: "Machine", p: Process, call: str, record: Record) -
 # ---- memory --------------------------------------------------------------------------------------
 
 
-async def sys_recall(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+async def sys_recall(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
     a = record["a"]
-    text, label = await kernel.memory.recall(
+    text, label = await m.memory.recall(
         p,
-        kernel.room(p),
+        m.room(p),
         handle=str(a.get("handle") or ""),
         query=str(a.get("query") or ""),
         offset=int(a.get("offset") or 0),
@@ -104,51 +100,44 @@ async def sys_recall(kernel: "Machine", p: Process, call: str, record: Record) -
     return Outcome(text, label=label)
 
 
-async def sys_pin(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
-    page = kernel.memory.find(p, _text(record, "handle"))
+async def sys_pin(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    page = m.memory.find(p, _text(record, "handle"))
     p.pages.pin(page.id, pinned=bool(record["a"].get("pinned", True)))
     return Outcome("pinned" if record["a"].get("pinned", True) else "not pinned")
 
 
-async def sys_evict(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
-    gone = kernel.memory.evict(p, kernel.room(p))
+async def sys_evict(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    gone = m.memory.evict(p, m.room(p))
     return Outcome(f"{gone} pages swapped out")
 
 
 # ---- processes -----------------------------------------------------------------------------------
 
 
-async def sys_spawn(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+async def sys_spawn(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
     if "child" not in record:
         a = record["a"]
-        child = make_child(
-            kernel,
-            p,
-            "code" if a.get("code") else "chat",
-            request=a.get("request") or "",
-            source=a.get("code") or "",
-            tools=a.get("tools"),
-            files=a.get("files"),
-        )
+        spawn = Spawn(request=a.get("request") or "", code=a.get("code") or "")
+        child = make_child(m, p, spawn, tools=a.get("tools"), files=a.get("files"))
         record["child"] = child.pid
     return Outcome({"pid": record["child"]})
 
 
-async def sys_fork(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+async def sys_fork(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
     """As in Unix: the parent gets the child's pid, the child 0."""
     if "child" not in record:
-        record["child"] = fork_in_call(kernel, p, call).pid
+        record["child"] = fork_in_call(m, p, call).pid
     return Outcome({"pid": record["child"]})
 
 
-async def sys_wait(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+async def sys_wait(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
     """For one child, or for all that are named."""
     pids = record["a"].get("pids", record["a"].get("pid"))
     pids = [int(pid) for pid in (pids if isinstance(pids, list) else [pids])]
-    children = [_relative(kernel, p, pid) for pid in pids]
+    children = [_relative(m, p, pid) for pid in pids]
     if running := [child.pid for child in children if child.state != State.EXITED]:
         return Blocked(f"process {', '.join(map(str, running))}")
-    ended = [_ended(kernel, child) for child in children]
+    ended = [_ended(m, child) for child in children]
     outcomes = [o for o in ended if isinstance(o, Outcome)]
     if len(outcomes) == 1:
         return outcomes[0]
@@ -158,41 +147,41 @@ async def sys_wait(kernel: "Machine", p: Process, call: str, record: Record) -> 
     return Outcome(values, ok=all(o.ok for o in outcomes), label=label)
 
 
-async def sys_kill(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
-    child = _relative(kernel, p, int(record["a"].get("pid") or 0))
-    await kernel.kill(child.pid)
+async def sys_kill(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    child = _relative(m, p, int(record["a"].get("pid") or 0))
+    await m.kill(child.pid)
     return Outcome(f"process {child.pid} is gone")
 
 
 # ---- messages, people, time ----------------------------------------------------------------------
 
 
-async def sys_send(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+async def sys_send(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
     to = int(record["a"].get("pid") or p.parent or 0)
     if to != p.parent:
-        _relative(kernel, p, to)
-    kernel.post(to, _text(record, "text"), sender=p)
+        _relative(m, p, to)
+    m.post(to, _text(record, "text"), sender=p)
     return Outcome("sent")
 
 
-async def sys_recv(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+async def sys_recv(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
     """The next message; with `wait` false, None if there is none."""
-    mail = kernel.receive(p)
+    mail = m.receive(p)
     if mail is None:
         return Outcome(None) if record["a"].get("wait") is False else Blocked("a message")
     return Outcome(mail.text, label=mail.label)
 
 
-async def sys_ask(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+async def sys_ask(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
     """A question to the person, answered in words, whenever."""
     if "answer" in record:
         return Outcome(record["answer"])
     if "ask" not in record:
-        record["ask"] = kernel.ask(p, call, "question", b"", _text(record, "question"), {})
+        record["ask"] = m.ask(p, call, "question", b"", _text(record, "question"), {})
     return Blocked("an answer")
 
 
-async def sys_sleep(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
+async def sys_sleep(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
     """Until a moment (`until`, seconds since 1970) or for some `seconds`, whatever restarts."""
     if "wake" not in record:
         a = record["a"]
@@ -216,19 +205,19 @@ def _text(record: Record, name: str) -> str:
     return value
 
 
-def _relative(kernel: "Machine", p: Process, pid: int) -> Process:
+def _relative(m: "Machine", p: Process, pid: int) -> Process:
     """A descendant; raises Denied for any other process."""
-    process = kernel.table.get(pid)
+    process = m.table.get(pid)
     if pid != p.pid and p in process.lineage():
         return process
     raise Denied(f"process {pid} is not a child of process {p.pid}.")
 
 
-def _ended(kernel: "Machine", child: Process) -> Outcome | Blocked:
+def _ended(m: "Machine", child: Process) -> Outcome | Blocked:
     """What a child answered, or that it has not ended yet."""
     if child.state != State.EXITED:
         return Blocked(f"process {child.pid}")
-    value, ok = kernel.answer_of(child)
+    value, ok = m.answer_of(child)
     return Outcome(value, ok=ok, label=child.label)
 
 

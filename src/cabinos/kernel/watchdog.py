@@ -16,12 +16,7 @@ class Acting:
     __slots__ = ("_count", "_outside", "_pid", "_seconds", "_task", "_watchdog")
 
     def __init__(
-        self,
-        count: Counter[int],
-        watchdog: "Watchdog",
-        pid: int,
-        outside: bool,
-        seconds: float,
+        self, count: Counter[int], watchdog: "Watchdog", pid: int, outside: bool, seconds: float
     ) -> None:
         self._count, self._watchdog = count, watchdog
         self._pid, self._outside = pid, outside

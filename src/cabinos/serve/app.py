@@ -23,6 +23,7 @@ from cabinos.serve.errors import ApiError, answer_error
 from cabinos.serve.guard import Guard
 from cabinos.serve.metrics import get_metrics
 from cabinos.serve.models import get_health, get_model, list_models
+from cabinos.serve.past_responses import delete_response, get_response
 from cabinos.serve.responses import create_response
 from cabinos.serve.service import Service
 from cabinos.store.errors import StoreError
@@ -32,6 +33,8 @@ __all__ = ["make_app"]
 ROUTES = [
     Route("/v1/chat/completions", chat_completions, methods=["POST"]),
     Route("/v1/responses", create_response, methods=["POST"]),
+    Route("/v1/responses/{response}", get_response, methods=["GET"]),
+    Route("/v1/responses/{response}", delete_response, methods=["DELETE"]),
     Route("/v1/completions", completions, methods=["POST"]),
     Route("/v1/embeddings", embeddings, methods=["POST"]),
     Route("/v1/models", list_models),
@@ -65,7 +68,7 @@ def make_app(
             Middleware(
                 CORSMiddleware,
                 allow_origins=list(origins),
-                allow_methods=["GET", "POST"],
+                allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=["*"],
             )
         )

@@ -15,6 +15,11 @@ from cabinos.serve.errors import ApiError
 
 __all__ = ["MAX_BODY", "Body", "read_body", "read_json"]
 
+# Why some parameters are not supported, and what to do instead.
+WHY = {
+    "background": "the answer comes while you wait; POST /v1/processes begins what goes on without",
+    "image": "the models here read and write text",
+}
 MAX_BODY = 16 << 20  # bytes
 
 B = TypeVar("B", bound="Body")
@@ -80,9 +85,10 @@ def read_body(
     kept = dict(data)
     for name, neutral in refused.items():
         if name in kept and kept.pop(name) not in (None, *neutral):
+            why = WHY.get(name, "ignoring it would change the answer: leave it out")
             raise ApiError(
                 400,
-                f"{name} is not supported, and ignoring it would change the answer: leave it out.",
+                f"{name} is not supported: {why}.",
                 code="unsupported_parameter",
                 param=name,
             )

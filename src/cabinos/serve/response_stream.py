@@ -1,16 +1,16 @@
 """A response while it is made: its items, and the events that tell of them."""
 
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any
 
 from cabinos.kernel.asks import Ask
 from cabinos.kernel.events import Event
-from cabinos.serve.conversation import Begun
+from cabinos.kernel.kernel import ProcessHandle
 from cabinos.serve.errors import ApiError
 from cabinos.serve.response_items import ASK
 from cabinos.serve.sse import KEEP_ALIVE, sse
-from cabinos.serve.turn import Called, Said, said
+from cabinos.serve.turn import Called, Said, Turn, Usage, said
 
 __all__ = ["ResponseStream"]
 
@@ -25,12 +25,23 @@ class ResponseStream:
     one that does not is no part of the response.
     """
 
-    def __init__(self, begun: Begun, echo: Mapping[str, Any], *, held: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        handle: ProcessHandle,
+        usage: Usage,
+        echo: Mapping[str, Any],
+        *,
+        held: bool,
+        created: float | None = None,
+    ) -> None:
         self.error: ApiError | None = None
-        self._begun = begun
+        self._name = name
+        self._handle = handle
+        self._usage = usage
         self._echo = dict(echo)
         self._held = held
-        self._created = int(time.time())
+        self._created = int(time.time() if created is None else created)
         self._status = "in_progress"
         self._cut = False
         self._output: list[Item] = []
@@ -41,9 +52,9 @@ class ResponseStream:
 
     def response(self) -> dict[str, Any]:
         """The response as it is now."""
-        usage, done = self._begun.turn.usage, self._status not in ("in_progress", "failed")
+        usage, done = self._usage, self._status not in ("in_progress", "failed")
         return {
-            "id": self._begun.id,
+            "id": self._name,
             "object": "response",
             "created_at": self._created,
             "status": self._status,
@@ -54,32 +65,37 @@ class ResponseStream:
             "usage": _usage(usage.input, usage.cached, usage.output) if done else None,
         }
 
-    async def events(self) -> AsyncGenerator[str]:
-        """Every event as it happens. An error is told in the last one, and left in `error`."""
+    async def events(self, turn: Turn) -> AsyncGenerator[str]:
+        """Every event of the turn as it happens; the last one tells an error, left in `error`."""
         yield self._tell("response.created", response=self.response())
         yield self._tell("response.in_progress", response=self.response())
         try:
-            async for event in self._begun.turn.events():
+            async for event in turn.events():
                 if event is None:
                     yield KEEP_ALIVE
                     continue
-                for told in self._take(event):
+                for told in self.take(event):
                     yield told
-            for told in self._end():
+            for told in self.end(self._handle.kernel.open_asks(self._handle.pid)):
                 yield told
         except ApiError as error:
-            self.error, self._status = error, "failed"
+            self.fail(error)
             yield self._tell("response.failed", response=self.response())
 
     # ---- what happens ----------------------------------------------------------------------------
 
-    def _take(self, event: Event) -> Iterator[str]:
+    def fail(self, error: ApiError) -> None:
+        """There is no answer."""
+        self.error, self._status = error, "failed"
+
+    def take(self, event: Event) -> Iterator[str]:
+        """Something happened in the process; what a client is told of it."""
         if event.kind == "text" and event.data["text"] and not self._held:
             yield from self._add_text(event.data["text"])
         elif event.kind == "retry" and self._text is not None:
             yield from self._close_text("incomplete")
         elif event.kind == "thought":
-            yield from self._add_thought(said(self._begun.handle, event.data["page"]))
+            yield from self._add_thought(said(self._handle, event.data["page"]))
         elif event.kind == "result" and (index := self._calls.get(event.data["id"])) is not None:
             yield from self._add_result(index, event.data["text"], event.data["ok"])
 
@@ -114,9 +130,8 @@ class ResponseStream:
             yield from self._add_text(thought.text)
         if self._text is not None:
             yield from self._close_text("incomplete" if thought.cut else "completed")
-        process = self._begun.handle.process
         for call in thought.calls:
-            if process.image_state.get("hand_back") or process.capabilities.of_client(call.name):
+            if call.by_client:
                 yield from self._add_function_call(call)
             else:
                 yield from self._add_own_call(call)
@@ -160,12 +175,13 @@ class ResponseStream:
         yield self._tell(kind, item_id=item["id"], output_index=index)
         yield self._tell("response.output_item.done", output_index=index, item=item)
 
-    def _end(self) -> Iterator[str]:
+    def end(self, asks: Iterable[Ask]) -> Iterator[str]:
+        """It has answered, or waits for these questions to be answered."""
         if self._rejected:
             yield from self._add_text(self._rejected)
         if self._text is not None:
             yield from self._close_text("incomplete" if self._cut else "completed")
-        for ask in self._begun.handle.kernel.open_asks(self._begun.handle.pid):
+        for ask in asks:
             yield from self._add_ask(ask)
         self._status = "incomplete" if self._cut else "completed"
         yield self._tell(f"response.{self._status}", response=self.response())
@@ -192,7 +208,7 @@ class ResponseStream:
     # ---- shapes ----------------------------------------------------------------------------------
 
     def _item(self, prefix: str, **fields: Any) -> Item:
-        name = f"{prefix}_{self._begun.id.removeprefix('resp_')}_{len(self._output)}"
+        name = f"{prefix}_{self._name.removeprefix('resp_')}_{len(self._output)}"
         item: Item = {"id": name, "status": "in_progress", **fields}
         self._output.append(item)
         return item

@@ -21,6 +21,7 @@ from cabinos.serve.response_items import Input, read_input
 from cabinos.serve.response_stream import ResponseStream
 from cabinos.serve.service import Chosen, Service, service_of, unless_gone
 from cabinos.serve.sse import EventStream
+from cabinos.serve.turn import Turn
 from cabinos.serve.wire import (
     Count,
     Format,
@@ -95,24 +96,25 @@ async def create_response(request: Request) -> Response:
     asked = read_body(ResponseRequest, data, ignored=IGNORED, refused=REFUSED)
     chosen = service.choose(asked.model)
     said = read_input(asked.input)
-    spawn = _spawn(service, chosen, asked, said)
+    spawn, echo = _spawn(service, chosen, asked, said), _echo(chosen, asked)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(service.place(chosen.name))
         if asked.previous_response_id:
             begun = await unless_gone(
-                request, go_on(service, asked.previous_response_id, said, spawn)
+                request, go_on(service, asked.previous_response_id, said, spawn, echo)
             )
         else:
-            begun = await begin(service, spawn)
+            begun = await begin(service, spawn, echo)
         stack.callback(begun.turn.leave)
-        stream = ResponseStream(begun, _echo(chosen, asked), held=spawn.schema is not None)
+        held, usage = spawn.schema is not None, begun.turn.usage
+        stream = ResponseStream(begun.id, begun.handle, usage, echo, held=held)
         if asked.stream:
-            return EventStream(stream.events(), stack.pop_all())
-        return Json(await unless_gone(request, _whole(stream)))
+            return EventStream(stream.events(begun.turn), stack.pop_all())
+        return Json(await unless_gone(request, _whole(stream, begun.turn)))
 
 
-async def _whole(stream: ResponseStream) -> dict[str, Any]:
-    events: AsyncGenerator[str] = stream.events()
+async def _whole(stream: ResponseStream, turn: Turn) -> dict[str, Any]:
+    events: AsyncGenerator[str] = stream.events(turn)
     async for _ in events:
         pass
     if stream.error is not None:

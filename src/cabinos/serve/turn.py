@@ -31,6 +31,7 @@ class Called:
     id: str
     name: str
     arguments: str  # JSON, or what the model wrote in its place
+    by_client: bool = False  # it is the client that makes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +148,13 @@ def said(handle: ProcessHandle, page_id: int) -> Said:
     """The thought that a page holds."""
     page = handle.kernel.pages.get(page_id)
     meta = json.loads(page.meta) if page.meta else {}
+    every, theirs = handle.process.image_state.get("hand_back"), meta.get("client", ())
     calls = tuple(
         Called(
             f"call_{handle.pid}_{call}",
             name,
             raw if arguments is None else json.dumps(arguments, ensure_ascii=False),
+            bool(every) or call in theirs,
         )
         for call, name, arguments, raw in meta.get("calls", ())
     )

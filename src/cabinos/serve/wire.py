@@ -75,6 +75,10 @@ def content_text(content: object, param: str) -> str:
     texts = []
     for number, part in enumerate(content):
         kind = part.get("type") if isinstance(part, dict) else None
+        if "image" in str(kind):
+            message = "images are not supported: the models here read text."
+            where = f"{param}.{number}"
+            raise ApiError(400, message, code="unsupported_value", param=where)
         if kind not in ("text", "input_text", "output_text"):
             raise unsupported(f"content of type {kind!r}", f"{param}.{number}")
         text = part.get("text")

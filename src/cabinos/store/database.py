@@ -10,23 +10,20 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.resources import files
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, Self, TypeVar
 
 from cabinos.store.encode import clean_text
-from cabinos.store.errors import (
-    StoreBusy,
-    StoreCorrupt,
-    StoreError,
-    StoreFailed,
-    StoreTooNew,
-)
+from cabinos.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreFailed, StoreTooNew
 
-__all__ = ["Row", "Store"]
+__all__ = ["Row", "Statement", "Store"]
 
 APPLICATION_ID = 0x43414249  # "CABI", as file(1) may report it
 # MIGRATIONS[n - 1] takes a file of version n to version n + 1.
@@ -39,6 +36,22 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE note ADD COLUMN told REAL;
     CREATE INDEX note_to_tell ON note (due) WHERE due IS NOT NULL AND told IS NULL;
     """,
+    # 3: pages are found by 8 bytes of their hash and journal rows keep as many of their link, since
+    # the whole head of the chain stands in `meta`; nobody asked for processes by root.
+    """
+    CREATE TABLE page_3 (
+        id INTEGER PRIMARY KEY, hash BLOB NOT NULL, role TEXT NOT NULL, label TEXT NOT NULL,
+        meta TEXT, tokens INTEGER NOT NULL, text TEXT NOT NULL
+    ) STRICT;
+    INSERT INTO page_3 SELECT * FROM page;
+    DROP TABLE page;
+    ALTER TABLE page_3 RENAME TO page;
+    CREATE INDEX page_by_hash ON page (substr(hash, 1, 8));
+    DROP INDEX process_by_root;
+    INSERT INTO meta SELECT 'journal', json_array(seq, lower(hex(chain)))
+        FROM journal ORDER BY seq DESC LIMIT 1;
+    UPDATE journal SET chain = substr(chain, 1, 8);
+    """,
 )
 VERSION = 1 + len(MIGRATIONS)
 LINGER = 0.005  # seconds that staged rows wait for company if nobody awaits their commit
@@ -49,6 +62,7 @@ DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: of a message
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
 Statement = tuple[str, Sequence[Any]]
+Batch = tuple[str, list[Sequence[Any]]]
 
 
 class Row(Protocol):
@@ -68,6 +82,7 @@ class Store:
         self._lock = lock
         self._rows: dict[int, Row] = {}  # id(row): what changed since the last commit
         self._statements: list[Statement] = []
+        self._added: defaultdict[str, list[Sequence[Any]]] = defaultdict(list)  # by statement
         self._waiters: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -95,34 +110,38 @@ class Store:
         if read_only:
             if not path.is_file():
                 raise StoreError(f'{path}: there is no store yet. `cabin "…"` makes one.')
-            reader = _connect(path, "ro", synchronous)
-            try:
+            with ExitStack() as undo:
+                reader = _connect(path, "ro", synchronous)
+                undo.callback(reader.close)
                 if _version(reader, path) < VERSION:
                     raise StoreError(f"{path}: empty, or of an older Cabin, which a start mends.")
-            except BaseException:
-                reader.close()
-                raise
+                undo.pop_all()
             return cls(path, reader, None)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = _take_lock(path)
         except OSError as error:
             raise StoreError(f"{path}: cannot be opened: {error.strerror}.") from error
-        try:
+        with ExitStack() as undo:
+            undo.callback(lock.close)
             writer = _connect(path, "rwc", synchronous)
-            try:
-                _bring_up_to_date(writer, path)
-                store = cls(path, _connect(path, "ro", synchronous), lock)
-            except BaseException:
-                writer.close()
-                raise
-        except BaseException:
-            lock.close()
-            raise
+            undo.callback(writer.close)
+            _bring_up_to_date(writer, path)
+            store = cls(path, _connect(path, "ro", synchronous), lock)
+            undo.pop_all()
         store._writer = writer
         return store
 
     # ---- staging ---------------------------------------------------------------------------------
+
+    def add(self, sql: str, row: Sequence[Any]) -> None:
+        """Stages a row for a table whose rows are only ever added: it goes in before all others.
+
+        So those of one table go in together, which is cheaper than one by one.
+        """
+        self._added[sql].append(row)
+        if self._timer is None and self._flushing is None:
+            self._arm()
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Stages a statement for the next commit. Raises StoreFailed after a commit has failed."""
@@ -139,7 +158,7 @@ class Store:
     async def commit(self) -> None:
         """Returns when everything staged before is on disk; raises StoreFailed if it cannot be."""
         self._require_writable()
-        if not self._rows and not self._statements:
+        if not self._staged:
             if self._flushing is not None:  # what was staged is on its way
                 await asyncio.shield(self._flushing)
                 self._require_writable()
@@ -154,8 +173,12 @@ class Store:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._flushing is None and (self._rows or self._statements):
+        if self._flushing is None and self._staged:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    @property
+    def _staged(self) -> bool:
+        return bool(self._rows or self._statements or self._added)
 
     def _arm(self) -> None:
         self._require_writable()
@@ -164,13 +187,15 @@ class Store:
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while (self._rows or self._statements) and self._failure is None:
+            while self._staged and self._failure is None:
+                added, self._added = self._added, defaultdict(list)
                 rows, self._rows = self._rows, {}
                 statements, self._statements = self._statements, []
                 waiters, self._waiters = self._waiters, []
                 try:
                     statements += [row.row() for row in rows.values()]
-                    await loop.run_in_executor(self._thread, self._transact, statements)
+                    batches = [*added.items(), *_batches(statements)]
+                    await loop.run_in_executor(self._thread, self._transact, batches)
                 except Exception as error:  # noqa: BLE001 - whatever it is, waiters must hear of it
                     self._fail(error, waiters)
                     return
@@ -181,25 +206,19 @@ class Store:
         finally:
             self._flushing = None
 
-    def _transact(self, statements: Sequence[Statement]) -> None:
+    def _transact(self, batches: Sequence[Batch]) -> None:
         try:
-            self._apply(statements)
+            self._apply(batches)
         except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot hold
-            self._apply([(sql, list(map(clean_text, given))) for sql, given in statements])
+            self._apply([(sql, [list(map(clean_text, r)) for r in rows]) for sql, rows in batches])
 
-    def _apply(self, statements: Sequence[Statement]) -> None:
+    def _apply(self, batches: Sequence[Batch]) -> None:
         writer = self._writer
         assert writer is not None
         writer.execute("BEGIN IMMEDIATE")
         try:
-            start = 0
-            while start < len(statements):  # neighbours with the same text go in one call
-                sql = statements[start][0]
-                end = start + 1
-                while end < len(statements) and statements[end][0] == sql:
-                    end += 1
-                writer.executemany(sql, [parameters for _, parameters in statements[start:end]])
-                start = end
+            for sql, rows in batches:
+                writer.executemany(sql, rows)
             writer.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
@@ -279,6 +298,12 @@ class Store:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _batches(statements: Iterable[Statement]) -> Iterator[Batch]:
+    """Neighbours with the same text, to be executed in one call."""
+    for sql, group in groupby(statements, key=itemgetter(0)):
+        yield sql, [parameters for _, parameters in group]
 
 
 _MENDING = "Restore a copy, or move it away and Cabin starts with an empty one."

@@ -15,6 +15,7 @@ __all__ = ["Hit", "Page", "Pages"]
 
 INSERT = "INSERT INTO page (id, hash, role, label, meta, tokens, text) VALUES (?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "id, hash, role, label, meta, tokens, text"
+FIND = f"SELECT {COLUMNS} FROM page WHERE substr(hash, 1, 8) = ? AND hash = ?"
 CACHE_BYTES = 32 << 20  # beyond which the least recently used pages are let go
 PAGE_OVERHEAD = 400  # bytes a cached page takes beside its text
 HANDLE = 10  # hexadecimal digits of a hash that name a page to a model
@@ -75,12 +76,12 @@ class Pages:
         if known is not None:
             return self.get(known)
         if self._may_exist(address):
-            row = self._store.rows(f"SELECT {COLUMNS} FROM page WHERE hash = ?", (address,))
+            row = self._store.rows(FIND, (address[:8], address))
             if row:
                 return self._keep(Page(*row[0]))
         self._last += 1
         page = Page(self._last, address, role, label, extra, tokens, text)
-        self._store.write(INSERT, (page.id, address, role, label, extra, tokens, text))
+        self._store.add(INSERT, (page.id, address, role, label, extra, tokens, text))
         self._forget_committed()
         self._staged[page.id] = page
         self._staged_at.append((self._store.commits, page))

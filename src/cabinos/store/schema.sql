@@ -1,5 +1,5 @@
 -- One SQLite file holds everything Cabin must not forget. This is its whole shape, version 1; what
--- later versions add to it is MIGRATIONS in database.py.
+-- later versions change is in MIGRATIONS in database.py.
 --
 -- Two rules hold for every table:
 --   * what is shared or said is never changed: pages and journal rows are only ever added;
@@ -17,7 +17,7 @@ CREATE TABLE meta (
 -- Evicting a page from a process's window changes that process's page table, not this table.
 CREATE TABLE page (
     id     INTEGER PRIMARY KEY,
-    hash   BLOB NOT NULL UNIQUE,        -- SHA-256 of role, label, meta and text
+    hash   BLOB NOT NULL UNIQUE,        -- SHA-256 of role, label, meta and text; see version 3
     role   TEXT NOT NULL,               -- system, user, assistant or tool
     label  TEXT NOT NULL,               -- trusted or untrusted: where the words came from
     meta   TEXT,                        -- JSON: calls of an assistant; the call a result answers
@@ -83,7 +83,8 @@ CREATE TABLE ask (
 ) STRICT;
 CREATE INDEX ask_open ON ask (pid) WHERE answered IS NULL;
 
--- What happened, in order. Each row's chain is SHA-256 of the row before and itself.
+-- What happened, in order. Each row's chain is SHA-256 of the row before and itself; since version 3
+-- the first 8 bytes of it, and `meta` holds the whole of the last one.
 CREATE TABLE journal (
     seq   INTEGER PRIMARY KEY,
     time  REAL NOT NULL,

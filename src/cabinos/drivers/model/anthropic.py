@@ -37,38 +37,18 @@ class AnthropicModel(RemoteModel):
     """
 
     def _open(self) -> "AsyncAnthropic":
-        import httpx2
         from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 
-        endpoint = self.endpoint
-        timeout = httpx2.Timeout(None, connect=endpoint.connect_timeout)
-        return AsyncAnthropic(
-            base_url=endpoint.base_url,
-            api_key=endpoint.api_key() or "none",  # or the SDK would look for one by itself
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultAsyncHttpxClient(timeout=timeout, trust_env=not endpoint.loopback),
-        )
+        return AsyncAnthropic(**self.connection(DefaultAsyncHttpxClient))
 
     async def _stream(self, request: ThinkRequest) -> AsyncGenerator[Part]:
         import anthropic
         import httpx2
 
-        client: AsyncAnthropic = self._client
         names = WireNames(request.tools)
-        # Not `messages.create`: it checks every message once more, slowly.
-        sending = client.post(
-            "/v1/messages",
-            body=self._body(request, names),
-            cast_to=object,
-            stream=True,
-            stream_cls=anthropic.AsyncStream[object],
-        )
+        body = self._body(request, names)
         try:
-            async with await sending as stream:
-                kind = stream.response.headers.get("content-type", "nothing").partition(";")[0]
-                if kind != "text/event-stream":
-                    raise self.nonsense(f"{kind} where an event stream was due; is base_url right?")
+            async with self.send("/v1/messages", body, anthropic.AsyncStream[object]) as stream:
                 async for event in stream:
                     if (part := self._part(event, names)) is not None:
                         yield part

@@ -17,7 +17,7 @@ from cabinos.drivers.model.remote import (
 from cabinos.kernel.driver import Message, ThinkRequest
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, AsyncStream
+    from openai import AsyncOpenAI
 
 __all__ = ["OPENAI_URL", "OpenAIModel"]
 
@@ -29,36 +29,18 @@ class OpenAIModel(RemoteModel):
     """One model of one server."""
 
     def _open(self) -> "AsyncOpenAI":
-        import httpx2
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        endpoint = self.endpoint
-        timeout = httpx2.Timeout(None, connect=endpoint.connect_timeout)
-        return AsyncOpenAI(
-            base_url=endpoint.base_url,
-            api_key=endpoint.api_key() or "none",  # or the SDK would look for one by itself
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultAsyncHttpxClient(timeout=timeout, trust_env=not endpoint.loopback),
-        )
+        return AsyncOpenAI(**self.connection(DefaultAsyncHttpxClient))
 
     async def _stream(self, request: ThinkRequest) -> AsyncGenerator[Part]:
         import httpx2
         import openai
 
-        client: AsyncOpenAI = self._client
         names = WireNames(request.tools)
-        # Not `chat.completions.create`: it checks every message once more, slowly.
-        sending = client.post(
-            "/chat/completions",
-            body=self._body(request, names),
-            cast_to=object,
-            stream=True,
-            stream_cls=openai.AsyncStream[object],
-        )
+        body = self._body(request, names)
         try:
-            async with await sending as stream:
-                await self._check_type(stream)
+            async with self.send("/chat/completions", body, openai.AsyncStream[object]) as stream:
                 async for chunk in stream:
                     yield self._part(chunk, names)
         except openai.APIStatusError as error:
@@ -103,19 +85,6 @@ class OpenAIModel(RemoteModel):
         return body
 
     # ---- the answer ------------------------------------------------------------------------------
-
-    async def _check_type(self, stream: "AsyncStream[Any]") -> None:
-        """Raises ServerError if the answer is no event stream, such as a page of HTML."""
-        kind = stream.response.headers.get("content-type", "nothing").partition(";")[0]
-        if kind == "text/event-stream":
-            return
-        beginning = b""
-        async for data in stream.response.aiter_bytes():
-            beginning += data
-            if len(beginning) >= 200:
-                break
-        text = beginning[:200].decode(errors="replace")
-        raise self.nonsense(f"{kind} where an event stream was due; is base_url right? {text!r}")
 
     def _part(self, chunk: object, names: WireNames) -> Part:
         """One chunk, of which nothing is taken for granted."""

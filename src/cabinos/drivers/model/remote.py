@@ -11,8 +11,8 @@ import os
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from time import time
@@ -187,6 +187,36 @@ class RemoteModel(ABC):
     def _stream(self, request: ThinkRequest) -> AsyncGenerator[Part]:
         """Sends the request and yields what comes. Raises ServerError or ContextOverflow."""
 
+    def connection(self, http_client: Callable[..., Any]) -> dict[str, Any]:
+        """The arguments of an SDK's client, which has an HTTP client of its own kind."""
+        import httpx2
+
+        timeout = httpx2.Timeout(None, connect=self.endpoint.connect_timeout)
+        return {
+            "base_url": self.endpoint.base_url,
+            "api_key": self.endpoint.api_key() or "none",  # or the SDK would look for one itself
+            "max_retries": 0,
+            "timeout": timeout,
+            "http_client": http_client(timeout=timeout, trust_env=not self.endpoint.loopback),
+        }
+
+    @asynccontextmanager
+    async def send(
+        self, path: str, body: Mapping[str, Any], stream: type[Any]
+    ) -> AsyncGenerator[Any]:
+        """The answer as an SDK's `stream`; not by its `create`, which checks all messages slowly.
+
+        Raises ServerError if the answer is no event stream, such as a page of HTML.
+        """
+        sending = self._client.post(path, body=body, cast_to=object, stream=True, stream_cls=stream)
+        async with await sending as answer:
+            kind = answer.response.headers.get("content-type", "nothing").partition(";")[0]
+            if kind != "text/event-stream":
+                beginning = await _beginning(answer.response)
+                why = f"{kind} where an event stream was due; is base_url right? {beginning!r}"
+                raise self.nonsense(why)
+            yield answer
+
     async def _connect(self) -> None:
         """Makes the client, on a thread: to import an SDK takes a second or more."""
         if self._client is not None:
@@ -227,7 +257,7 @@ class RemoteModel(ABC):
             output_tokens=thought.output_tokens or answer.estimated(),
         )
 
-    # ---- errors that both SDKs have --------------------------------------------------------------
+    # ---- what both SDKs have --------------------------------------------------------------
 
     def refused(self, status: int, body: object, headers: Mapping[str, str]) -> ModelError:
         """The error for an answer other than 200."""
@@ -257,6 +287,16 @@ class RemoteModel(ABC):
         """The error for an answer that is not what the API promises."""
         where = self.endpoint.base_url
         return ServerError(f"{self.name}: {where} sent {self.endpoint.redacted(what)}")
+
+
+async def _beginning(response: Any) -> str:
+    """The first 200 characters or so of an answer."""
+    beginning = b""
+    async for data in response.aiter_bytes():
+        beginning += data
+        if len(beginning) >= 200:
+            break
+    return beginning[:200].decode(errors="replace")
 
 
 class _Shown:

@@ -12,9 +12,10 @@ from typing import Any
 
 from cabinos.kernel.image import Call, Exit, Result, Step, Syscall
 
-__all__ = ["Chat"]
+__all__ = ["MAX_STEPS", "Chat"]
 
 MAX_STEPS = 50  # thoughts in one turn, unless asked for otherwise
+CUT = "the answer was cut off: it reached the most tokens it may have."
 CLIP = 500  # characters of what is wrong with an answer
 MAX_RETRIES = 3  # of a structured answer that does not fit
 DEFAULTS: dict[str, Any] = {
@@ -31,44 +32,15 @@ class Chat:
     """State: `phase`, `steps` of this turn, and what `start` was given."""
 
     @staticmethod
-    def start(
-        *,
-        schema: Mapping[str, Any] | None = None,
-        stay: bool = False,
-        max_steps: int = MAX_STEPS,
-        think: Mapping[str, Any] | None = None,
-        hand_back: bool = False,
-        whole: bool = False,
-    ) -> dict[str, Any]:
+    def start(**options: Any) -> dict[str, Any]:
         """The first state. `stay`: after an answer, wait for the next message instead of ending.
 
+        `max_steps` limits the thoughts of one turn. `schema` is a JSON schema of the answer.
         `think` holds options of every thought: `temperature`, `top_p`, `seed`, `max_tokens`,
         `stop`, `raw`. `hand_back`: calls are not made but end the process, for its client to make
         them. `whole`: nothing is swapped out or shortened; what does not fit is an error.
         """
-        state: dict[str, Any] = {"phase": "start"}
-        options = {
-            "schema": schema,
-            "stay": stay,
-            "max_steps": max_steps,
-            "think": think,
-            "hand_back": hand_back,
-            "whole": whole,
-        }
-        return state | {k: v for k, v in options.items() if v != DEFAULTS[k]}
-
-    @staticmethod
-    def on_other_terms(
-        state: dict[str, Any],
-        *,
-        schema: Mapping[str, Any] | None,
-        think: Mapping[str, Any] | None,
-        whole: bool,
-    ) -> dict[str, Any]:
-        """The state with other options from the next thought on."""
-        kept = {k: v for k, v in state.items() if k not in ("schema", "think", "whole")}
-        options = {"schema": schema, "think": think, "whole": whole}
-        return kept | {k: v for k, v in options.items() if v != DEFAULTS[k]}
+        return {"phase": "start"} | {k: v for k, v in options.items() if v != DEFAULTS[k]}
 
     def resume(self, state: dict[str, Any], results: Mapping[str, Result] | None) -> Step:
         """See `Image.resume`."""
@@ -79,7 +51,9 @@ class Chat:
         if phase == "recv":
             assert results is not None
             if results["0"].value is None:
-                return {**state, "phase": "done"}, Exit(state.get("answer", ""))
+                return {**state, "phase": "done"}, Exit(
+                    state.get("answer", ""), note=state.get("note", "")
+                )
             return _think(_turn(state))
         return _think(state)
 
@@ -99,15 +73,16 @@ def _think(state: dict[str, Any], say: str = "") -> Step:
 
 def _turn(state: dict[str, Any]) -> dict[str, Any]:
     """The state at the beginning of a turn."""
-    return {k: v for k, v in state.items() if k not in ("steps", "retries", "answer")}
+    return {k: v for k, v in state.items() if k not in ("steps", "retries", "answer", "note")}
 
 
 def _after_thought(state: dict[str, Any], result: Result) -> Step:
     if not result.ok:
         return {**state, "phase": "done"}, Exit(str(result.value), ok=False)
     thought = result.value
+    note = CUT if thought["finish"] == "length" else ""
     if thought["calls"] and state.get("hand_back"):
-        return {**state, "phase": "done"}, Exit(thought["text"])
+        return {**state, "phase": "done"}, Exit(thought["text"], note=note)
     if thought["calls"]:
         calls = {
             id_: Call(name, arguments if arguments is not None else None)
@@ -126,11 +101,12 @@ def _after_thought(state: dict[str, Any], result: Result) -> Step:
             say = f"That does not fit: {problem} Answer again with JSON that fits the schema only."
             return _think({**state, "retries": retries}, say)
         if not state.get("stay"):
-            return {**state, "phase": "done"}, Exit(text, value=value)
+            return {**state, "phase": "done"}, Exit(text, value=value, note=note)
     state = {**state, "phase": "recv"}
     if state.get("stay"):
         return state, Syscall.one("recv")
-    return {**state, "answer": text}, Syscall.one("recv", wait=False)
+    told = {"answer": text, "note": note} if note else {"answer": text}
+    return {**state, **told}, Syscall.one("recv", wait=False)
 
 
 def _misfit(text: str, schema: Mapping[str, Any]) -> tuple[str, Any]:

@@ -13,13 +13,20 @@ syscalls and tools that its process may use, which it calls like functions:
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel.image import Call, Exit, Result, Step, Syscall
 
 if TYPE_CHECKING:
-    from pydantic_monty import AsyncMonty
+    from pydantic_monty import (
+        AsyncFunctionSnapshot,
+        AsyncMonty,
+        AsyncMontySession,
+        CollectString,
+        MontyComplete,
+    )
 
 __all__ = ["Code"]
 
@@ -53,37 +60,26 @@ class Code:
 
         pool = await self._workers()
         printed = monty.CollectString(max_bytes=OUTPUT * 4)
+        began = time.monotonic()
         try:
             async with pool.checkout(limits=LIMITS) as session:  # type: ignore[arg-type]
-                if results is None:
-                    snapshot = await session.feed_start(
-                        state["source"], inputs=state.get("inputs"), print_callback=printed
-                    )
+                began = time.monotonic()  # to wait for a worker costs nothing
+                paused = await _advance(session, state, results, printed)
+                if isinstance(paused, monty.MontyComplete):
+                    kept, action = _finished(state, printed.output, paused.output)
                 else:
-                    program = base64.b64decode(state["program"])
-                    paused = await session.load_snapshot(program, print_callback=printed)
-                    assert isinstance(paused, monty.AsyncFunctionSnapshot)
-                    snapshot = await paused.resume(_external(results["0"]))
-                while True:
-                    if isinstance(snapshot, monty.MontyComplete):
-                        return _finished(state, printed.output, snapshot.output)
-                    if isinstance(snapshot, monty.AsyncNameLookupSnapshot):
-                        snapshot = await snapshot.resume()  # a NameError, in the program
-                    elif isinstance(snapshot, monty.AsyncFutureSnapshot):
-                        raise TypeError("await is not needed: calls return their values.")
-                    elif snapshot.is_os_function:
-                        snapshot = await snapshot.resume_not_handled()
-                    else:
-                        break
-                program = snapshot.dump()
-                call = _call(str(snapshot.function_name), snapshot.args, snapshot.kwargs)
+                    call = _call(str(paused.function_name), paused.args, paused.kwargs)
+                    kept, action = (
+                        {"program": base64.b64encode(paused.dump()).decode()},
+                        Syscall({"0": call}),
+                    )
+                    if out := _clip(state.get("out", "") + printed.output):
+                        kept["out"] = out
         except (monty.MontyError, TypeError, ValueError) as error:
             text = _joined(state, printed.output, str(error))
-            return {"out": state.get("out", "")}, Exit(text, ok=False)
-        kept: dict[str, Any] = {"program": base64.b64encode(program).decode()}
-        if out := _clip(state.get("out", "") + printed.output):
-            kept["out"] = out
-        return kept, Syscall({"0": call})
+            kept, action = {"out": state.get("out", "")}, Exit(text, ok=False)
+        action.seconds = time.monotonic() - began
+        return kept, action
 
     async def _workers(self) -> "AsyncMonty":
         async with self._opening:
@@ -100,6 +96,39 @@ class Code:
         if self._pool is not None:
             await self._pool.__aexit__(None, None, None)
             self._pool = None
+
+
+async def _advance(
+    session: "AsyncMontySession",
+    state: Mapping[str, Any],
+    results: Mapping[str, Result] | None,
+    printed: "CollectString",
+) -> "MontyComplete | AsyncFunctionSnapshot":
+    """Runs a program from where it was to its end or its next call."""
+    import pydantic_monty as monty
+
+    snapshot: Any
+    if results is None:
+        snapshot = await session.feed_start(
+            state["source"], inputs=state.get("inputs"), print_callback=printed
+        )
+    else:
+        program = base64.b64decode(state["program"])
+        paused = await session.load_snapshot(program, print_callback=printed)
+        assert isinstance(paused, monty.AsyncFunctionSnapshot)
+        snapshot = await paused.resume(_external(results["0"]))
+    while True:
+        if isinstance(snapshot, monty.MontyComplete):
+            return snapshot
+        if isinstance(snapshot, monty.AsyncNameLookupSnapshot):
+            snapshot = await snapshot.resume()  # a NameError, in the program
+        elif isinstance(snapshot, monty.AsyncFutureSnapshot):
+            raise TypeError("await is not needed: calls return their values.")
+        elif snapshot.is_os_function:
+            snapshot = await snapshot.resume_not_handled()
+        else:
+            assert isinstance(snapshot, monty.AsyncFunctionSnapshot)
+            return snapshot
 
 
 def _external(result: Result) -> Any:

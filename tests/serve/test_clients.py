@@ -5,19 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from cabinos.kernel.births import fork_at
 from cabinos.kernel.capability import ClientTool
 from cabinos.kernel.driver import Message, tool
 from cabinos.kernel.errors import ContextOverflow, KernelError
-from cabinos.kernel.kernel import Kernel, ProcessHandle, Spawn
+from cabinos.kernel.kernel import ProcessHandle, Spawn
 from cabinos.kernel.process import State
+from cabinos.serve.clients import change, deliver, fork_at
+from tests.kernel.help import open_kernel, run
 from tests.kernel.models import ScriptedModel, calls
 
 WEATHER = ClientTool("weather", "The weather.", '{"type": "object"}')
-
-
-def open_kernel(path: Path, model: ScriptedModel, **options: object) -> Kernel:
-    return Kernel.open(path / "k.db", drivers=[], models=[model], **options)
 
 
 async def waits(handle: ProcessHandle, why: str) -> None:
@@ -33,21 +30,21 @@ def test_a_clients_call_waits_through_a_restart(tmp_path: Path) -> None:
             handle = await k.spawn("weather?", tools=[], client=[WEATHER], stay=True)
             await waits(handle, "its client, its client")
             first, second = handle.process.pending["calls"]
-            k.deliver(handle.pid, second, "rain")
+            deliver(k, handle.process, second, "rain")
             for call in (second, "c9-9"):
                 with pytest.raises(KernelError, match="does not wait"):
-                    k.deliver(handle.pid, call, "again")
+                    deliver(k, handle.process, call, "again")
             await k.store.commit()
         async with open_kernel(tmp_path, model) as k:
             handle = k.process(handle.pid)
-            k.deliver(handle.pid, first, "half \ud83d sun")
+            deliver(k, handle.process, first, "half \ud83d sun")
             await waits(handle, "a message")
             shown = model.requests[-1].messages
             assert [m.text for m in shown[-2:]] == ["half ? sun", "rain"]
             assert [m.name for m in shown[-2:]] == ["weather", "weather"]
             assert handle.process.label == "untrusted"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_clients_tool_hides_another_of_its_name_and_is_not_inherited(tmp_path: Path) -> None:
@@ -61,14 +58,14 @@ def test_a_clients_tool_hides_another_of_its_name_and_is_not_inherited(tmp_path:
         async with open_kernel(tmp_path, model, tools=[weather]) as k:
             handle = await k.spawn("weather?", client=[WEATHER])
             await waits(handle, "its client")
-            k.deliver(handle.pid, "c1-0", "sunny")
+            deliver(k, handle.process, "c1-0", "sunny")
             assert await handle.result()
             async with asyncio.timeout(10):
                 await k.process(2).ended()
         offered = [[t.description for t in r.tools if t.name == "weather"] for r in model.requests]
         assert sorted(offered) == [["The weather of this house."], *[["The weather."]] * 2]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_hand_back_ends_with_the_calls(tmp_path: Path) -> None:
@@ -84,10 +81,10 @@ def test_hand_back_ends_with_the_calls(tmp_path: Path) -> None:
             assert await handle.result() == "?"
             assert handle.process.label == "untrusted"
             last = k.pages.get(list(handle.process.pages)[-1][0])
-            assert '"f"' in last.meta
+            assert '"f"' in (last.meta or "")
         assert model.requests[0].messages == said
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_whole_conversation_is_never_shortened(tmp_path: Path) -> None:
@@ -108,9 +105,9 @@ def test_a_whole_conversation_is_never_shortened(tmp_path: Path) -> None:
             async with asyncio.timeout(10):
                 while handle.state != State.STOPPED:
                     await asyncio.sleep(0.002)
-            assert "room for 750" in handle.process.waiting
+            assert "room for 750" in (handle.process.waiting or "")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_fork_at_a_page_knows_nothing_of_what_came_after(tmp_path: Path) -> None:
@@ -126,7 +123,7 @@ def test_a_fork_at_a_page_knows_nothing_of_what_came_after(tmp_path: Path) -> No
                     await asyncio.sleep(0.002)
             await waits(handle, "a message")
             child = fork_at(k, handle.process, length)
-            k.change(child.pid, Spawn(system="be brief", temperature=0.1))
+            change(k, child, Spawn(system="be brief", temperature=0.1))
             k.post(child.pid, "c")
             await k.store.commit()
             k.start(child)
@@ -136,4 +133,4 @@ def test_a_fork_at_a_page_knows_nothing_of_what_came_after(tmp_path: Path) -> No
         assert shown.temperature == 0.1
         assert child.parent == handle.pid
 
-    asyncio.run(main())
+    run(main())
