@@ -48,13 +48,11 @@ def test_a_path_begins_with_the_name_of_a_grant() -> None:
     assert held.locate("mail//inbox/./1.txt/") == (mail, ("inbox", "1.txt"))
     assert held.locate("inbox/1.txt") == (mail, ("inbox", "1.txt"))  # it can be no other
     two = Capabilities(files=(mail, FileGrant(Path("/home/me/music"), "r", "music")))
-    with pytest.raises(Denied, match="'mail' .r., 'music' .r."):
+    with pytest.raises(Denied, match=r"There are: 'mail' \(r\), 'music' \(r\)"):
         two.locate("inbox/1.txt")
     for bad in ("", "/", "/home/me/mail", "mail/../x", "..", "~/mail", "mail/a\0b"):
         with pytest.raises(Denied):
             held.locate(bad)
-    with pytest.raises(Denied, match=r"There are: 'mail' \(r\)"):
-        held.locate("other/x")
     with pytest.raises(Denied, match="No folders were granted"):
         Capabilities().locate("mail")
 
