@@ -2,8 +2,8 @@
 
     python bench/kernel/lines.py
 
-Everything counts: code, docstrings, comments and blank lines. `code` is what is left without the
-latter three.
+`lines` counts everything. `code` leaves out blank lines, comments and docstrings: it is what the
+goal is for, so that explaining costs nothing.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import measure
 
-GOAL = 4000  # lines of kernel and store together, everything counted
+GOAL = 4000  # lines of code of kernel and store together
 ROOMS = ("kernel", "store")
 
 
@@ -55,15 +55,15 @@ def main() -> int:
     source = measure.ROOT / "src" / "cabinos"
     paths = [p for room in ROOMS for p in sorted((source / room).rglob("*")) if p.is_file()]
     rows = [count(path) for path in paths if path.suffix in (".py", ".sql")]
-    total = sum(row["lines"] for row in rows)
+    code = sum(row["code"] for row in rows)
     rows.append(
         {
             "file": "kernel and store",
-            "lines": total,
-            "code": sum(row["code"] for row in rows),
+            "lines": sum(row["lines"] for row in rows),
+            "code": code,
             "longest function": max(row["longest function"] for row in rows),
             "goal": GOAL,
-            "ok": total < GOAL,
+            "ok": code < GOAL,
         }
     )
     return measure.report("lines", options, rows)

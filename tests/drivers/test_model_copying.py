@@ -13,7 +13,7 @@ from pydantic import Field
 from cabinos.drivers.model import local
 from cabinos.drivers.model.copying import LENGTH, sources
 from cabinos.drivers.model.local import LocalModel, LocalSettings
-from cabinos.drivers.model.prompt import IN_WORDS
+from cabinos.drivers.model.prompt import IN_WORDS, Prompter
 from cabinos.engine.constraints import Constraint
 from cabinos.engine.tokenizer import Tokenizer
 from cabinos.kernel.driver import Message, ThinkRequest, Thought, Tool, ToolCall, tool
@@ -281,3 +281,16 @@ def test_a_tools_tokens_are_those_it_takes(chat_model: ChatModelMaker) -> None:
     said = (Message("user", "Hello"),)
     both = model.measure(said, [convert, move]) - model.measure(said)
     assert both <= model.tool_tokens(convert) + model.tool_tokens(move)
+
+
+def test_without_tools_a_small_model_calls_none(chat_model: ChatModelMaker) -> None:
+    prompter = Prompter(chat_model(), thinking=False)
+    said = [Message("user", "hello")]
+    of = prompter.constraint((), None, said)
+    assert of is not None
+    mark = prompter.tokenizer.special_tokens.get("<tool_call>")
+    state = of.compile(prompter.tokenizer, prompter.tokenizer.vocab_size)
+    assert mark is not None
+    assert not state.mask()[mark]
+    assert says(prompter.tokenizer, of, "Hello. I am 99.")
+    assert prompter.constraint((), None) is None

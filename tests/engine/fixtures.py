@@ -354,7 +354,8 @@ def tiny_hf_model(
     if shards == 1:
         save_safetensors(folder / "model.safetensors", weights, dtype)
         return folder
-    names, weight_map = list(weights), {}
+    names = list(weights)
+    weight_map: dict[str, str] = {}
     for shard in range(shards):
         file = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
         part = names[shard::shards]

@@ -336,7 +336,7 @@ def test_a_defect_of_the_scheduler_does_not_hang_its_callers(
             handle = scheduler.submit([1, 2], SamplingParams(max_tokens=3))
             with pytest.raises(ZeroDivisionError):
                 handle.result(PATIENCE)
-        assert scheduler.submit([1, 2], SamplingParams(max_tokens=3)).result(PATIENCE)
+        assert scheduler.submit([1, 2], SamplingParams(max_tokens=3)).result(PATIENCE).choices
 
 
 def test_pages_held_outside_the_scheduler_are_waited_for_and_then_reported(
@@ -347,10 +347,10 @@ def test_pages_held_outside_the_scheduler_are_waited_for_and_then_reported(
         with small.sequence() as outside:
             outside.feed(words(0, 140))
             patient = scheduler.submit(words(1, 60), params)
-            assert scheduler.submit(words(1, 10), params, priority=1).result(PATIENCE)
+            assert scheduler.submit(words(1, 10), params, priority=1).result(PATIENCE).choices
             with pytest.raises(TimeoutError):
                 patient.result(0.1)
-        assert patient.result(PATIENCE)
+        assert patient.result(PATIENCE).choices
         monkeypatch.setattr(scheduler_module, "PATIENCE", 0.05)
         with small.sequence() as outside:
             scheduler.call(lambda: outside.feed(words(0, 180)))

@@ -63,11 +63,12 @@ def test_the_tokens_are_those_of_plain_decoding(
     options: dict[str, Any],
     kind: str,
 ) -> None:
-    speculation: Speculation = {
+    kinds: dict[str, Speculation] = {
         "lookup": PromptLookup(shortest=1),
         "twin": DraftModel(twin),
         "stranger": DraftModel(stranger),
-    }[kind]
+    }
+    speculation = kinds[kind]
     requests = [
         (words(seed, 30), SamplingParams(max_tokens=45, seed=seed, **options)) for seed in range(4)
     ]

@@ -25,6 +25,7 @@ class Served:
         self.service: Service
         self.token: str | None = None
         self._loop: asyncio.AbstractEventLoop
+        self._task: asyncio.Task[None]
 
     def client(self, **options: Any) -> OpenAI:
         """The official client, as anybody would make it."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from openai import NotFoundError, OpenAI
 from openai.types.responses import Response
+from openai.types.responses.response_input_item_param import McpApprovalResponse
 
 from cabinos.kernel.driver import Thought, tool
 from tests.kernel.models import ScriptedModel, calls
@@ -75,7 +76,11 @@ def test_a_question_to_a_person_is_read_again(tmp_path: Path) -> None:
         ask = first.output[-1]
         assert ask.type == "mcp_approval_request"
         assert same(client, first)
-        answer = {"type": "mcp_approval_response", "approval_request_id": ask.id, "approve": True}
+        answer: McpApprovalResponse = {
+            "type": "mcp_approval_response",
+            "approval_request_id": ask.id,
+            "approve": True,
+        }
         second = client.responses.create(
             model="cabin", input=[answer], previous_response_id=first.id
         )

@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openai import APIStatusError, BadRequestError, NotFoundError, OpenAI
+from openai.types.responses import FunctionToolParam, Response
+from openai.types.responses.response_input_item_param import McpApprovalResponse
 from pydantic import BaseModel
 
 from cabinos.kernel.driver import ThinkRequest, Thought, tool
@@ -12,7 +15,7 @@ from cabinos.kernel.errors import ModelError
 from tests.kernel.models import ScriptedModel, calls
 from tests.serve.served import served
 
-WEATHER = {
+WEATHER: FunctionToolParam = {
     "type": "function",
     "name": "weather",
     "description": "The weather of a city.",
@@ -26,13 +29,20 @@ def said(model: ScriptedModel, number: int = -1) -> list[tuple[str, str]]:
     return [(m.role, m.text) for m in model.requests[number].messages]
 
 
-def outputs(response: object, text: str) -> list[dict]:
+def outputs(response: Response, text: str) -> list[Any]:
     """The same result for every call of a response."""
     return [
         {"type": "function_call_output", "call_id": item.call_id, "output": text}
         for item in response.output
         if item.type == "function_call"
     ]
+
+
+def arguments(response: Response) -> Any:
+    """Of the call that comes first."""
+    call = response.output[0]
+    assert call.type == "function_call"
+    return json.loads(call.arguments)
 
 
 def test_a_conversation_is_a_process(tmp_path: Path) -> None:
@@ -43,6 +53,7 @@ def test_a_conversation_is_a_process(tmp_path: Path) -> None:
             model="scripted", input="hello", instructions="Be formal.", max_output_tokens=40
         )
         assert first.output_text == "Good day."
+        assert first.usage is not None
         assert (first.status, first.usage.output_tokens) == ("completed", 3)
         second = client.responses.create(
             model="scripted",
@@ -109,9 +120,13 @@ def test_events_of_a_stream(tmp_path: Path) -> None:
         "completed",
     ]
     assert [event.sequence_number for event in events] == list(range(10))
-    final = events[-1].response
+    begun, ended = events[0], events[-1]
+    assert begun.type == "response.created"
+    assert ended.type == "response.completed"
+    final = ended.response
     assert final.output_text == "one two"
-    assert final.id == events[0].response.id
+    assert final.id == begun.response.id
+    assert final.usage is not None
     assert final.usage.total_tokens > 0
 
 
@@ -121,7 +136,7 @@ def test_calls_of_the_clients_tools_wait_for_their_results(tmp_path: Path) -> No
         client = server.client()
         first = client.responses.create(model="scripted", input="weather?", tools=[WEATHER])
         assert [item.type for item in first.output] == ["function_call", "function_call"]
-        assert json.loads(first.output[0].arguments) == {"city": "Rome"}
+        assert arguments(first) == {"city": "Rome"}
         assert server.kernel.ps()[0].waiting == "its client, its client"
         both = outputs(first, "sun")
         for wrong in (both[:1], [*both, {**both[0], "call_id": "call_1_c9-9"}], "and now?"):
@@ -157,14 +172,14 @@ def test_calls_in_a_stream(tmp_path: Path) -> None:
             kinds = [event.type for event in stream]
             final = stream.get_final_response()
     assert "response.function_call_arguments.done" in kinds
-    assert json.loads(final.output[0].arguments) == {"city": "Rome"}
+    assert arguments(final) == {"city": "Rome"}
 
 
 def test_without_store_the_client_holds_everything(tmp_path: Path) -> None:
     model = ScriptedModel(calls(("weather", {"city": "Rome"})), "sunny")
     with served(tmp_path, model) as server:
         client = server.client()
-        items: list = [{"role": "user", "content": "weather?"}]
+        items: list[Any] = [{"role": "user", "content": "weather?"}]
         first = client.responses.create(model="scripted", input=items, tools=[WEATHER], store=False)
         items += [*first.output, *outputs(first, "22 degrees")]
         second = client.responses.create(
@@ -214,12 +229,8 @@ def test_cabins_tools_run_beside_the_clients(tmp_path: Path) -> None:
         client = server.client()
         first = client.responses.create(model="cabin/scripted", input="x", tools=[WEATHER])
         own, theirs = first.output
-        assert (own.type, own.name, own.output, own.status) == (
-            "mcp_call",
-            "double",
-            "42",
-            "completed",
-        )
+        assert own.type == "mcp_call"
+        assert (own.name, own.output, own.status) == ("double", "42", "completed")
         assert theirs.type == "function_call"
         second = client.responses.create(
             model="cabin/scripted", input=outputs(first, "sun"), previous_response_id=first.id
@@ -235,10 +246,11 @@ def test_an_approval_is_asked_for_and_given(tmp_path: Path, approve: bool, resul
         client = server.client()
         first = client.responses.create(model="cabin/scripted", input="mail ann")
         call, request = first.output
-        assert (call.type, call.status) == ("mcp_call", "in_progress")
+        assert call.type == "mcp_call"
+        assert call.status == "in_progress"
         assert request.type == "mcp_approval_request"
         assert (request.name, json.loads(request.arguments)) == ("send_mail", {"to": "ann"})
-        response = {
+        response: McpApprovalResponse = {
             "type": "mcp_approval_response",
             "approval_request_id": request.id,
             "approve": approve,
@@ -267,7 +279,7 @@ def test_a_question_of_the_model_is_answered_by_the_next_message(tmp_path: Path)
     assert said(model)[-1] == ("tool", "the red")
 
 
-def failed(client: OpenAI, status: int, **parameters: object) -> APIStatusError:
+def failed(client: OpenAI, status: int, **parameters: Any) -> APIStatusError:
     with pytest.raises(APIStatusError) as caught:
         client.responses.create(**{"model": "scripted", "input": "x", **parameters})
     assert caught.value.status_code == status
@@ -296,23 +308,24 @@ def test_a_failure_in_a_stream_is_its_last_event(tmp_path: Path) -> None:
     with served(tmp_path, ScriptedModel(ModelError("no power"))) as server:
         stream = server.client().responses.create(model="scripted", input="a", stream=True)
         last = list(stream)[-1]
-    assert (last.type, last.response.status) == ("response.failed", "failed")
+    assert last.type == "response.failed"
+    assert last.response.status == "failed"
+    assert last.response.error is not None
     assert last.response.error.message == "no power"
 
 
 def test_an_answer_that_was_cut_is_incomplete(tmp_path: Path) -> None:
     with served(tmp_path, ScriptedModel(Thought("And so", finish="length"))) as server:
         response = server.client().responses.create(model="scripted", input="a")
-    assert (response.status, response.incomplete_details.reason) == (
-        "incomplete",
-        "max_output_tokens",
-    )
+    assert response.status == "incomplete"
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == "max_output_tokens"
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
     with served(tmp_path, ScriptedModel("ok")) as server:
         client = server.client()
-        for parameters in (
+        refused: list[dict[str, Any]] = [
             {"background": True},
             {"conversation": "conv_1"},
             {"reasoning": {"effort": "high"}},
@@ -323,7 +336,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
             {"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]},
             {"input": [{"type": "function_call", "call_id": "x", "name": "f", "arguments": "{}"}]},
             {"store": False, "model": "cabin", "tools": [WEATHER]},
-        ):
+        ]
+        for parameters in refused:
             failed(client, 400, **parameters)
         first = client.responses.create(model="scripted", input="x")
         pid, _, store = first.id.removeprefix("resp_").split("_")
@@ -367,7 +381,7 @@ def test_the_window_is_the_clients_to_mind_unless_it_says_auto(tmp_path: Path) -
     ],
 )
 def test_images_and_background_are_refused_with_a_reason(
-    tmp_path: Path, wrong: dict[str, object], message: str
+    tmp_path: Path, wrong: dict[str, Any], message: str
 ) -> None:
     with (
         served(tmp_path, ScriptedModel("a")) as server,

@@ -1,6 +1,5 @@
 """The tokenizer: lossless, digit by digit, with markup that text cannot spell; and its template."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def test_the_template_is_chatml_with_hermes_tags(engine_tokenizer: Tokenizer) ->
     template = ChatTemplate({"default": CHAT_TEMPLATE}, engine_tokenizer, "test")
     text = template.render(CHAT, tools=TOOLS)
     assert text == (
-        f"<|im_start|>system\nYou act.\n\nTools:\n{json.dumps(TOOLS[0])}<|im_end|>\n"
+        "<|im_start|>system\nYou act.\n\nTools:\nadd()<|im_end|>\n"
         "<|im_start|>user\n2 + 3, and 4 + 5?<|im_end|>\n"
         '<|im_start|>assistant\n<tool_call>\n{"name": "add", "arguments": {"a": 2, "b": 3}}\n'
         '</tool_call>\n<tool_call>\n{"name": "add", "arguments": {"a": 4, "b": 5}}\n'

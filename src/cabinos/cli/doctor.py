@@ -21,6 +21,7 @@ EXTRAS = {  # extra → what it is for, and the modules that tell whether it is 
     "serve": ("the HTTP API", ("starlette", "uvicorn")),
     "pack": ("making GGUF files", ("gguf", "safetensors")),
     "tracing": ("OpenTelemetry spans", ("opentelemetry.sdk",)),
+    "sign": ("checking signatures", ("cryptography",)),
 }
 SANDBOX = ("--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true")
 MARKS = {"ok": ("green", "ok"), "missing": ("yellow", "missing"), "broken": ("red", "broken")}
@@ -97,6 +98,26 @@ def _config() -> Iterator[Finding]:
         )
 
 
+def _papers() -> Iterator[Finding]:
+    """Whether the brain in the box is the signed one."""
+    from cabinos.brain.manifest import examine
+    from cabinos.brain.minisign import PublicKey
+    from cabinos.cli.verify import OURS, RUNNER
+    from cabinos.drivers.model.brain import BUILT_IN
+
+    if not BUILT_IN.is_file():
+        yield Finding("signature", "missing", "no brain in the box")
+        return
+    if not _installed("cryptography"):
+        yield Finding("signature", "missing", "not checked: pip install 'cabinos[sign]'")
+        return
+    papers = examine(BUILT_IN, RUNNER, PublicKey.read(OURS))
+    if papers.problem:
+        yield Finding("signature", "broken", f"{BUILT_IN}: {papers.problem}")
+    else:
+        yield Finding("signature", "ok", f"run.c and {BUILT_IN.name} as signed ({papers.comment})")
+
+
 def _store() -> Iterator[Finding]:
     from cabinos.store.home import store_path
 
@@ -161,4 +182,4 @@ def _sandbox() -> Iterator[Finding]:
         yield Finding("sandbox", "missing", f"{path} cannot make one here: {reason}")
 
 
-CHECKS = (_python, _engine, _config, _store, _extras, _sandbox)
+CHECKS = (_python, _engine, _config, _papers, _store, _extras, _sandbox)

@@ -89,8 +89,9 @@ def verify_command(weights: Path | None, key_path: Path | None, as_json: bool) -
     "--from-run",
     "run",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The training run the weights came from: its data and its command go into the manifest.",
+    help="The run of `cabin train` that it came from: its texts and tokenizer are listed.",
 )
+@click.option("--command", default="", help="What makes the weights again.")
 @click.option("--parent", type=GgufFile, help="The GGUF file that it was finetuned from.")
 @click.option("--comment", default="", help="Is signed too, and shown by verify.")
 @_papers
@@ -99,6 +100,7 @@ def sign_command(
     key_path: Path,
     new_key: bool,
     run: Path | None,
+    command: str,
     parent: Path | None,
     comment: str,
 ) -> None:
@@ -119,36 +121,31 @@ def sign_command(
             raise click.UsageError("which GGUF file?")
         return
     key = SecretKey.read(key_path)
-    path = sign(weights, _manifest(weights, run, parent), key, comment or f"file:{weights.name}")
+    manifest = _manifest(weights, run, command, parent)
+    path = sign(weights, manifest, key, comment or f"file:{weights.name}")
     click.echo(f"{path}: signed")
 
 
-def _manifest(weights: Path, run: Path | None, parent: Path | None) -> "Manifest":
+def _manifest(weights: Path, run: Path | None, command: str, parent: Path | None) -> "Manifest":
     """What can be said of a GGUF file, and of the run that it came from."""
     import hashlib
 
-    from cabinos.brain.errors import BrainError
     from cabinos.brain.manifest import Manifest, sha256
     from cabinos.engine.gguf import read_gguf
+    from cabinos.train import sources
 
     metadata = read_gguf(weights).metadata
     template = str(metadata.get("tokenizer.chat_template", ""))
-    command, data = "", []
-    if run is not None:
-        try:
-            facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
-            command, data = facts.get("command", ""), facts["data"].get("sources", [])
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise BrainError(f"{run / 'run.json'}: cannot be used ({error}).") from None
-    tokenizer = run / "tokenizer.json" if run is not None else None
+    kept = ("name", "repository", "commit", "licence", "sha256")
+    texts = [source for source in sources.manifest().values() if source.domain] if run else []
     return Manifest(
         weights=sha256(weights),
         size=weights.stat().st_size,
         runner=sha256(RUNNER),
         name=str(metadata.get("general.name", weights.stem)),
-        tokenizer=sha256(tokenizer) if tokenizer is not None else "",
+        tokenizer=sha256(run / "tokenizer.json") if run else "",
         template=hashlib.sha256(template.encode()).hexdigest() if template else "",
         command=command,
-        parent=sha256(parent) if parent is not None else "",
-        data=data,
+        parent=sha256(parent) if parent else "",
+        data=[{key: getattr(source, key) for key in kept} for source in texts],
     )

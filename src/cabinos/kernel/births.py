@@ -96,8 +96,9 @@ def instructions(m: "Machine", process: Process) -> str:
 def _first_pages(m: "Machine", process: Process, spawn: Spawn) -> None:
     """The pinned beginning of a conversation, and what came with the request."""
     model, room = m.model(process.model), m.room(process)
+    system = instructions(m, process) if spawn.system is None else spawn.system
     first: list[tuple[str, str, Integrity]] = [
-        ("system", instructions(m, process) if spawn.system is None else spawn.system, "trusted"),
+        ("system", system, "trusted"),
         ("user", spawn.request, process.label),
     ]
     place = spawn.system is None or process.image_state.get("stay")  # instructions may come later

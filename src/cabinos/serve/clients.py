@@ -25,7 +25,7 @@ def change(kernel: Kernel, process: Process, spawn: Spawn) -> None:
     kept = {key: value for key, value in process.image_state.items() if key not in TERMS}
     fresh = spawn.state()
     process.image_state = kept | {key: fresh[key] for key in TERMS if key in fresh}
-    text = births.SYSTEM if spawn.system is None else spawn.system
+    text = births.instructions(kernel, process) if spawn.system is None else spawn.system
     page = kernel.pages.put("system", text, tokens=kernel.count(process, text))
     kernel.memory.instruct(process, page)
     kernel.store.save(process)

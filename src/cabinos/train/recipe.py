@@ -30,24 +30,28 @@ class Recipe:
 
     name: str
     texts: RunConfig  # stage 1
-    conversations: TuneConfig  # stage 2
-    rows: int  # conversations that are learnt from
-    held: int = 500  # of withheld wordings, to measure by
-    seed: int = 1  # of the conversations
+    passes: tuple[tuple[int, TuneConfig], ...]  # stage 2: so many conversations, learnt like this
+    held: int = 500  # conversations of withheld wordings, to measure by
     kind: str = "q8_0"  # how the weights are stored
+
+
+def _learn(tokens: int, matrix_rate: float, other_rate: float) -> TuneConfig:
+    return TuneConfig(
+        tokens=tokens,
+        batch_tokens=4096,
+        micro_tokens=4096,
+        matrix_rate=matrix_rate,
+        other_rate=other_rate,
+    )
 
 
 NANO = Recipe(
     "nano",
     texts=RunConfig(tokens=3_200_000, batch_tokens=4096, other_rate=0.008),
-    conversations=TuneConfig(
-        tokens=6_800_000,
-        batch_tokens=4096,
-        micro_tokens=4096,
-        matrix_rate=0.01,
-        other_rate=0.005,
+    passes=(
+        (60_000, _learn(6_800_000, 0.01, 0.005)),
+        (20_000, _learn(1_600_000, 0.004, 0.002)),
     ),
-    rows=60_000,
 )
 """6.5 M parameters, on two CPU cores."""
 
@@ -82,13 +86,18 @@ def make(
     base = out / "base"
     seconds = {"base": pretrain(recipe.texts, data, base, options).progress.seconds}
     tell("3/5 conversations")
-    rows = _conversations(recipe, data, out / f"rows-{recipe.rows}.jsonl", recipe.rows)
-    held = _conversations(recipe, data, out / f"held-{recipe.held}.jsonl", recipe.held, held=True)
+    held = _conversations(data, out / "held.jsonl", 1, recipe.held, held_out=True)
+    rows = [
+        _conversations(data, out / f"rows-{seed}.jsonl", seed, count)
+        for seed, (count, _) in enumerate(recipe.passes, 1)
+    ]
     tell("4/5 assistant")
-    material = Material(base, [rows], held, data)
-    assistant = out / "assistant"
-    run = finetune(recipe.conversations, material, assistant, options)
-    seconds["assistant"] = run.progress.seconds
+    assistant = base
+    for number, (_, config) in enumerate(recipe.passes, 1):
+        material = Material(assistant, [rows[number - 1]], held, data)
+        assistant = out / f"assistant-{number}"
+        run = finetune(config, material, assistant, options)
+        seconds[assistant.name] = run.progress.seconds
     tell("5/5 files")
     return Made(
         _export(recipe, base, out / f"{recipe.name}-base.gguf", assistant=False),
@@ -98,12 +107,12 @@ def make(
 
 
 def _conversations(
-    recipe: Recipe, data: Path, path: Path, count: int, *, held: bool = False
+    data: Path, path: Path, seed: int, count: int, *, held_out: bool = False
 ) -> Path:
     """Conversations in a file, which is there whole or not at all."""
     if not path.is_file():
         workers = max(1, os.cpu_count() or 1)
-        generate(recipe.seed, count, path, held_out=held, data=data, workers=workers)
+        generate(seed, count, path, held_out=held_out, data=data, workers=workers)
     return path
 
 

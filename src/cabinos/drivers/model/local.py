@@ -218,7 +218,7 @@ class LocalModel:
             stop=(*request.stop, *(() if request.raw else prompter.stop)),
             show_token_ids=() if request.raw else prompter.markup,
             constraint=prompter.constraint(
-                request.tools, request.schema, request.messages if small else ()
+                request.tools, request.schema, request.messages if small and not request.raw else ()
             ),
         )
         engine = self._open()

@@ -6,6 +6,7 @@ show tools get them in words, in the system message, in Hermes' format.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
-from cabinos.drivers.model.call_format import CallFormat, as_function
-from cabinos.drivers.model.copying import sources
+from cabinos.drivers.model.call_format import BARE, CallFormat, as_function
+from cabinos.drivers.model.copying import prose, sources
 from cabinos.drivers.model.tool_calls import END_THINK, HERMES, THINK
 from cabinos.engine.errors import InvalidRequest
 from cabinos.kernel.driver import Message, Tool, ToolCall
@@ -146,12 +147,17 @@ class Prompter:
     ) -> "Constraint | None":
         """What an answer must fit: see `CallFormat.constraint`; without tools, only `schema`.
 
-        With messages to copy from, arguments are `copied`; that may not compile where this does.
+        With messages to copy from, arguments and figures are `copied`; that may not compile where
+        this does.
         """
         from cabinos.engine.constraints import Constraint
 
-        if not tools:
-            return None if schema is None else Constraint.json_schema(dict(schema))
+        if not tools and schema is not None:
+            return Constraint.json_schema(dict(schema))
+        if not tools:  # a small model would begin a call all the same: markup is no text
+            mark = re.escape(self.call_format.mark or BARE)
+            rule = f"TEXT: /{prose(sources(copied))}/ & ~/(?s:.*{mark}.*)/"
+            return Constraint.lark(f"start: TEXT\n{rule}") if copied else None
         if copied:  # other ones with each message, and a millisecond to make
             return self.call_format.constraint(tools, self.tokenizer, schema, sources(copied))
         key = json.dumps([[as_function(tool) for tool in tools], schema])

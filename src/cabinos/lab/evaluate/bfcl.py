@@ -54,7 +54,7 @@ class Bfcl:
         for case in cases:
             messages, function, gold = case.data
             says = [message["content"] for message in messages if message["role"] == "user"]
-            scene = Scene(tools=(tool_of(function),), only=(function["name"],))
+            scene = Scene(tools=(tool_of(function),), only=(function["name"],), steps=1)
             talk = await converse(brain.model, says[-1:], scene, seed=brain.seed)
             calls = talk.calls[:1]
             problem = talk.trouble if not calls else ""

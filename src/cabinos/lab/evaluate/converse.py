@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Made", "Reply", "Scene", "Talk", "backstage", "converse", "devices"]
 
-MOST_STEPS = 8  # thoughts of one answer
+MOST_STEPS = 8
 PATIENCE = 300.0  # seconds for one conversation
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)  # when conversations take place that name no time
 
@@ -63,6 +63,7 @@ class Scene:
     chance: int | None = None  # decides dice and coins
     tools: tuple[Tool, ...] = ()  # of this conversation alone
     only: tuple[str, ...] | None = None  # the tools that may be used; None: all
+    steps: int = MOST_STEPS  # thoughts of one answer, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ async def converse(model: Model, says: Sequence[str], scene: Scene, *, seed: int
                 temperature=0.0,
                 seed=seed,
                 stay=True,
-                max_steps=MOST_STEPS,
+                max_steps=scene.steps,
             )
             talk = Talk()
             try:
@@ -204,7 +205,7 @@ def _quick() -> str | None:
 class _Larger:
     """The model that conversations may be handed over to. Nobody measures what it says."""
 
-    name, window, slots = "larger", 1 << 20, 64
+    name, window, slots = "the larger model", 1 << 20, 64
     local, price = True, (0.0, 0.0)
 
     def count(self, text: str) -> int:

@@ -3,11 +3,11 @@
 from cabinos.train.dialogues.numbers import value_of
 from cabinos.train.dialogues.script import Results
 
-__all__ = ["PERCENT", "told"]
+__all__ = ["VALUE", "told"]
 
 EXACT = ("{e} = {v}.", "{e} is {v}.", "That's {v}.", "{v}.", "It's {v}.", "The answer is {v}.")
 NEAR = ("{e} is about {v}.", "About {v}.", "That's about {v}.", "It's roughly {v}.")
-PERCENT = ("{v}.", "That's {v}.", "It is {v}.")
+VALUE = ("{v}.", "That's {v}.", "It is {v}.")
 
 
 def told(draw: float, expression: str, answers: tuple[str, ...] | None, results: Results) -> str:

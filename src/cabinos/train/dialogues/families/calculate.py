@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from cabinos.train.dialogues.families.answers import PERCENT, told
+from cabinos.train.dialogues.families.answers import VALUE, told
 from cabinos.train.dialogues.families.expressions import (
     named,
     off,
@@ -280,9 +280,9 @@ def any_sum(rng: Random, fillers: Fillers, pattern: str) -> Turn:
 
 TEMPLATES = [
     *templates("calculate/sum", any_sum, QUESTIONS),
-    *templates("calculate/order", copied(order), ORDERS),
+    *templates("calculate/order", copied(order, VALUE), ORDERS),
     *templates("calculate/percent", copied(percent), PERCENTS),
-    *templates("calculate/share", copied(share_question, PERCENT), ["{e}", "{e}?", "tell me {e}"]),
+    *templates("calculate/share", copied(share_question, VALUE), ["{e}", "{e}?", "tell me {e}"]),
     *templates("calculate/sale", priced, SALES),
     *templates("calculate/tip", copied(tip), TIPS),
     *templates("calculate/story", composed, STORIES),
