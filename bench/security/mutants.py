@@ -52,12 +52,32 @@ OPERATE: dict[type[ast.operator], type[ast.operator]] = {
 def spots(tree: ast.Module) -> Iterator[tuple[str, int, ast.Module]]:
     """(what was changed, line, the mutant) for every mutant of a module."""
     nodes = [node for node in ast.walk(tree) if hasattr(node, "lineno")]
+    silent = said_only(tree)
     for index, node in enumerate(nodes):
+        if id(node) in silent:
+            continue
         for what, change in changes(node):
             mutant = copy.deepcopy(tree)
             twin = [n for n in ast.walk(mutant) if hasattr(n, "lineno")][index]
             apply(mutant, twin, change)
             yield what, node.lineno, ast.fix_missing_locations(mutant)
+
+
+def said_only(tree: ast.Module) -> set[int]:
+    """Nodes that decide nothing: annotations, decorators, what is exported, words for people."""
+    roots: list[ast.AST | None] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign):
+            roots.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef):
+            roots += [node.returns, *node.decorator_list, *(a.annotation for a in node.args.args)]
+        elif isinstance(node, ast.ClassDef):
+            roots += node.decorator_list
+        elif (isinstance(node, ast.Assign) and ast.unparse(node).startswith(
+            ("__all__", "Integrity", "Origin")
+        )) or isinstance(node, ast.JoinedStr):
+            roots.append(node)
+    return {id(part) for root in roots if root is not None for part in ast.walk(root)}
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, str]]:
@@ -79,11 +99,15 @@ def changes(node: ast.AST) -> Iterator[tuple[str, str]]:
             yield f"{value} → {value + 1}", "more"
         case ast.Constant(value=str(value)) if value in WORDS:
             yield f"{value!r} → {WORDS[value]!r}", "word"
+        case ast.IfExp(body=ast.Constant(value=str(value))) if " " in value:
+            return  # words for people
         case ast.If() | ast.IfExp():
             yield "if True", "true"
             yield "if False", "false"
         case ast.Raise():
             yield "without raise", "pass"
+        case ast.Return(value=ast.Constant(value=None | "")):
+            return  # nothing, either way
         case ast.Return(value=ast.expr()):
             yield "return None", "none"
         case ast.Assign() | ast.AugAssign() | ast.Expr(value=ast.Call()) | ast.Continue():

@@ -46,7 +46,7 @@ def test_json(label: Label) -> None:
 def test_join_of_many(some: list[Label]) -> None:
     whole = join(some)
     assert whole.trusted == all(label.trusted for label in some)
-    assert whole == join(dict(enumerate(some)))
+    assert whole == join(reversed(some))
 
 
 def test_what_a_join_is() -> None:
@@ -94,7 +94,7 @@ def test_sources_are_covered(
 
 def test_too_many_sources_are_any_source() -> None:
     whole = join(Label(sources=frozenset((f"s{i}",))) for i in range(MOST))
-    assert len(whole.sources) == MOST
+    assert len(whole.sources) == MOST == 64
     assert whole.join(Label(sources=frozenset(("one more",)))).sources == {ANYWHERE}
     assert whole.join(UNTRUSTED).sources == {ANYWHERE}
     assert Label(sources=frozenset(("a",))).join(UNTRUSTED).sources == {ANYWHERE}

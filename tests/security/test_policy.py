@@ -182,6 +182,16 @@ def test_a_verdict_names_the_arguments() -> None:
     assert check(process(), send(), POLICY).about == ()
 
 
+def test_what_is_not_said_is_taken_at_its_worst() -> None:
+    assert Value("x").origin == "model"
+    assert check(process(), Request("x", egress=False), POLICY).action == "ask"
+    assert check(process(), Request("x", effect="pure"), POLICY).action == "ask"
+    assert check(process(frozen=True), Request("x"), POLICY) == Verdict(
+        "deny", reason=check(process(frozen=True), Request("x"), POLICY).reason
+    )
+    assert Verdict("deny").rule == 0
+
+
 def test_the_strict_policy() -> None:
     strict = Policy(strict=True)
     assert check(process(label=TRUSTED), delete(label=TRUSTED), strict).rule == 6

@@ -146,8 +146,6 @@ def attenuate(grant: Grant, fixed: Mapping[str, Any]) -> Grant:
 
 def same(one: Any, other: Any) -> bool:
     """Whether two JSON values are the same; True is not 1, and 10 is 10.0."""
-    if isinstance(one, str) or isinstance(other, str):
-        return bool(one == other)
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, Mapping) and isinstance(other, Mapping):

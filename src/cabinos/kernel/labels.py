@@ -7,7 +7,7 @@ Information Flow", CACM 19(5), 1976), so it does not matter in which order thing
 in the kernel moves a label back, except a person who endorses what they have seen.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,9 +76,9 @@ TRUSTED = Label()
 UNTRUSTED = Label("untrusted", None, frozenset((ANYWHERE,)))  # and nothing else is known of it
 
 
-def join(labels: Iterable[Label] | Mapping[Any, Label]) -> Label:
+def join(labels: Iterable[Label]) -> Label:
     """The join of all; of none, what nobody has touched: TRUSTED."""
     whole = TRUSTED
-    for label in labels.values() if isinstance(labels, Mapping) else labels:
+    for label in labels:
         whole = whole.join(label)
     return whole
