@@ -73,14 +73,15 @@ def said_only(tree: ast.Module) -> set[int]:
             roots += [node.returns, *node.decorator_list, *(a.annotation for a in node.args.args)]
         elif isinstance(node, ast.ClassDef):
             roots += node.decorator_list
-        elif (isinstance(node, ast.Assign) and ast.unparse(node).startswith(
-            ("__all__", "Integrity", "Origin")
-        )) or isinstance(node, ast.JoinedStr):
+        elif (
+            isinstance(node, ast.Assign)
+            and ast.unparse(node).startswith(("__all__", "Integrity", "Origin"))
+        ) or isinstance(node, ast.JoinedStr):
             roots.append(node)
     return {id(part) for root in roots if root is not None for part in ast.walk(root)}
 
 
-def changes(node: ast.AST) -> Iterator[tuple[str, str]]:
+def changes(node: ast.AST) -> Iterator[tuple[str, str]]:  # noqa: PLR0912 - one case a kind
     """(description, kind) of each change that can be made to a node."""
     match node:
         case ast.Compare(ops=[op]) if type(op) in COMPARE:
