@@ -43,7 +43,7 @@ class NewProcess(Body):
     model: str | None = None
     stay: bool = False
     plan: bool = False
-    grants: list[dict[str, Any]] = []
+    grants: tuple[dict[str, Any], ...] = ()
 
 
 class Words(Body):
