@@ -73,7 +73,7 @@ def driver(
     @tool(
         effect="pure",
         label="trusted",
-        hints="how long how many days weeks months until till between since from to countdown "
+        hints="how long how soon how many days weeks months until till between since from to countdown "
         "left christmas birthday away age old born time difference passed",
     )
     async def clock_between(start: When, end: When) -> str:

@@ -75,7 +75,7 @@ def files_read_with(extracted: _Extracted) -> Tool:
     @tool(
         effect="pure",
         needs="files",
-        hints="read open show me the file contents of document pdf text print cat display what is "
+        hints="<named> say says read open show me the file contents of document pdf text print cat display what is "
         "in summarize readme first last lines",
     )
     async def files_read(
@@ -106,7 +106,7 @@ def files_read_with(extracted: _Extracted) -> Tool:
 @tool(
     effect="pure",
     needs="files",
-    hints="list files folder directory what files are there show my folders documents ls contents "
+    hints="<contents> list files folder folders documents directory see access what files are there show my folders documents ls contents "
     "in the folder how many",
 )
 async def files_list(path: InFolder = "", *, context: Context) -> str:
@@ -145,7 +145,7 @@ def _line(entry: Entry) -> str:
 @tool(
     effect="pure",
     needs="files",
-    hints="find a file by name where is the file called named locate which files end with "
+    hints="<named> looking for find a file by name where is the file called named locate which files end with "
     "extension pdf csv txt md python",
 )
 async def files_find(

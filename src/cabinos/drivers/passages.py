@@ -46,7 +46,7 @@ def driver(_config: Mapping[str, Any]) -> Driver:
 @tool(
     effect="pure",
     needs="files",
-    hints="according to my documents files folder notes what who when where how does it say "
+    hints="<asks> <named> according to my documents files folder notes what who when where how does it say "
     "question answer find out look up check read passage manual report contract lease recipe "
     "letter invoice budget log minutes handbook mention should people long",
 )

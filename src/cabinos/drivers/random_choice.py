@@ -51,7 +51,7 @@ def driver(config: Mapping[str, Any], chance: random.Random | None = None) -> Dr
     @tool(
         effect="pure",
         label="trusted",
-        hints="flip a coin toss heads or tails coins random",
+        hints="flip a coin toss heads tails coins random",
     )
     async def random_flip(count: Count = 1) -> str:
         """Flips a coin: heads or tails."""
@@ -60,8 +60,8 @@ def driver(config: Mapping[str, Any], chance: random.Random | None = None) -> Dr
     @tool(
         effect="pure",
         label="trusted",
-        hints="pick choose one of these for me random randomly decide between this or that either "
-        "which should i help me choose surprise me draw choice fate select",
+        hints="<or> pick choose one of these for me random randomly decide between this or that either "
+        "which should i help me choose surprise me draw choice fate select arguing",
     )
     async def random_pick(
         options: Annotated[

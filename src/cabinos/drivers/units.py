@@ -210,7 +210,7 @@ Unit = Annotated[str, Field(min_length=1, max_length=40, description="like km, l
 @tool(
     effect="pure",
     label="trusted",
-    hints="convert how many how much in is to into units inches feet miles km meters cm pounds kg "
+    hints="<into> convert how many how much in is to into units inches feet miles km meters cm pounds kg "
     "grams ounces liters gallons cups celsius fahrenheit kelvin degrees temperature mph hours "
     "minutes seconds bytes gb acres more less than longer heavier warmer per",
 )

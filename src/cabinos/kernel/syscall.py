@@ -259,8 +259,8 @@ SYSCALLS: dict[str, Entry] = {
         "Run Python and get the value of its last expression. Exact arithmetic, dates, text, JSON. "
         "It can call the other tools as functions.",
         {"code": OWN_WORDS},
-        "python code program script run execute loop compute simulate prime fibonacci sort sorted "
-        "alphabetical order arrange reverse backwards palindrome count words letters vowels "
+        "letter often add up turn around duplicates dedupe unique even odd occur times average number of python code program script run execute loop compute simulate prime fibonacci sort sorted "
+        "alphabetical alphabetize order arrange reverse backwards palindrome count words letters vowels "
         "characters length uppercase capitals binary hex hexadecimal decimal digits divisors "
         "factors divisible multiples table numbers from to up squares series largest smallest "
         "these json function algorithm list",
