@@ -2,11 +2,11 @@
 
     python bench/brain/retrieval.py [--quick] [--data FOLDER]
 
-Conversations are drawn as those that assistants are trained on, and performed with the real devices.
-Before each call the kernel's choice of TOOLS_SHOWN tools is asked for, among all that the process is
-offered. Of each family: recall, the share of calls whose tool is shown, and `idle`, how many tools
-are shown on average where none is wanted. Held-out templates and words are those that no training,
-and no tuning of the tools' hints, has seen.
+Conversations are drawn as those that assistants are trained on, and performed with the real
+devices. Before each call the kernel's choice of TOOLS_SHOWN tools is asked for, among all that the
+process is offered. Of each family: recall, the share of calls whose tool is shown, and `idle`, how
+many tools are shown on average where none is wanted. Held-out templates, and with --data held-out
+words, are those that no training, and no tuning of the tools' hints, has seen.
 """
 
 import argparse
@@ -64,7 +64,7 @@ class Family:
 
 async def measure(rows: int, data: Path | None, held_out: bool) -> dict[str, Family]:
     """Counts by family, and in "all"."""
-    fillers = Fillers(data, held_out=held_out)
+    fillers = Fillers(data, held_out=held_out and data is not None)  # the built-in lists are short
     counts: dict[str, Family] = defaultdict(Family)
     async with Stage() as stage:
         for number in range(rows):

@@ -73,8 +73,8 @@ def driver(
     @tool(
         effect="pure",
         label="trusted",
-        hints="how long how soon how many days weeks months until till between since from to countdown "
-        "left christmas birthday away age old born time difference passed",
+        hints="how long how soon how many days weeks months until till between since from to "
+        "countdown left christmas birthday away age old born time difference passed",
     )
     async def clock_between(start: When, end: When) -> str:
         """How long it is from the start to the end: in days, in business days, in all units."""

@@ -80,9 +80,10 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         effect="local",
         label="trusted",
         payload=["text"],
-        hints="<states> learn likes for later remember that note this down keep in mind save write down don't forget make a note "
-        "memo jot record log fyi my name is i like my favorite password code number size "
-        "birthday commit to memory left parked should know tell you",
+        hints="<states> learn likes for later remember that note this down keep in mind save "
+        "write down don't forget make a note memo jot record log fyi my name is i like my "
+        "favorite password code number size birthday commit to memory left parked should know "
+        "tell you",
     )
     async def notes_remember(text: NoteText, *, context: Context) -> str:
         """Remembers something for later conversations, in words that will make sense then."""
@@ -109,8 +110,8 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         effect="local",
         label="trusted",
         payload=["text"],
-        hints="remind me to reminder set start a timer alarm for in minutes hours tomorrow at pm am "
-        "wake me up alert notify later don't let me forget ring let me know",
+        hints="remind me to reminder set start a timer alarm for in minutes hours tomorrow at pm "
+        "am wake me up alert notify later don't let me forget ring let me know",
     )
     async def notes_remind(
         text: NoteText,
@@ -155,9 +156,9 @@ def _minute(moment: datetime) -> str:
 
 @tool(
     effect="pure",
-    hints="<asks> <my> what did i tell you do you remember recall what is my where did i when is my who find "
-    "note about did i say look up memory know i forgot told noted birthday remind me owe where "
-    "is",
+    hints="<asks> <my> what did i tell you do you remember recall what is my where did i when is "
+    "my who find note about did i say look up memory know i forgot told noted birthday remind me "
+    "owe where is",
 )
 async def notes_recall(
     query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
@@ -184,9 +185,9 @@ def _content(words: list[str]) -> list[str]:
 
 @tool(
     effect="pure",
-    hints="remember remembered told contain include show list what's on my todo to do shopping grocery packing list what do i have to do "
-    "read my notes all notes tasks reminders alarms timers things anything everything left open "
-    "done finished see which",
+    hints="remember remembered told contain include show list what's on my todo to do shopping "
+    "grocery packing list what do i have to do read my notes all notes tasks reminders alarms "
+    "timers things anything everything left open done finished see which",
 )
 async def notes_list(
     kind: Annotated[

@@ -60,8 +60,8 @@ def driver(config: Mapping[str, Any], chance: random.Random | None = None) -> Dr
     @tool(
         effect="pure",
         label="trusted",
-        hints="<or> pick choose one of these for me random randomly decide between this or that either "
-        "which should i help me choose surprise me draw choice fate select arguing",
+        hints="<or> pick choose one of these for me random randomly decide between this or that "
+        "either which should i help me choose surprise me draw choice fate select arguing",
     )
     async def random_pick(
         options: Annotated[
