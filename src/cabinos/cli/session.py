@@ -231,7 +231,7 @@ class Session:
     def asks(self, pid: int) -> "list[Ask]":
         """The open questions of a process."""
 
-        async def look() -> list[Ask]:
+        async def look() -> "list[Ask]":
             return self.kernel.open_asks(pid)
 
         return self.do(look())
