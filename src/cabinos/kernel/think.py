@@ -56,10 +56,12 @@ async def think(m: "Machine", process: Process, _call: str, record: Record) -> O
     m.store.save(process)  # it may have to wait for its turn: what it read is its own now
     if m.memory.resident(process) > room:  # another model, or other tools, than before
         m.memory.evict(process, room)
-    shown = [t for t in m.shown(process, model, tools) if not (t.foreign and planning)]
-    for tool in shown:
-        if tool.foreign:  # its description is a stranger's
-            process.read("untrusted", (tool.name,))
+    shown = m.shown(process, model, tools)
+    if strangers := [tool for tool in shown if tool.foreign]:  # who wrote their descriptions?
+        if planning:
+            shown = tuple(tool for tool in shown if not tool.foreign)
+        else:
+            process.read("untrusted", [tool.name for tool in strangers])
     frame = model.window - answer - room  # tokens that are not pages: the tools' descriptions
     attempt = 0
     while True:
