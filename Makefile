@@ -16,7 +16,7 @@ NATIVE := $(if $(filter Darwin-arm64,$(shell uname -sm | tr ' ' -)),-mcpu=native
 ENGINE := src/cabinos/engine/run.c
 BUILD  := pyproject.toml hatch_build.py $(ENGINE) src/cabinos/engine/library.c
 MODEL  := build/tiny.gguf
-PROMPT ?= Dorothy
+REQUEST ?= what is 15% of 482.50
 BENCHES ?= $(addprefix engine/,bandwidth speed startup memory perplexity determinism style) \
     $(addprefix kernel/,beside chaos fairness paging budget fork reopen cabin_help lines)
 
@@ -27,8 +27,8 @@ BENCHES ?= $(addprefix engine/,bandwidth speed startup memory perplexity determi
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/core.stamp $(MODEL) ## install, make a tiny model on the spot, and let it dream
-	@$(BIN)/cabin run $(MODEL) "$(PROMPT)" --echo --max-tokens 120 --temperature 0.7 --seed 7
+demo: $(VENV)/core.stamp ## install, and have the brain in the box do what REQUEST asks for
+	@$(BIN)/cabin "$(REQUEST)"
 
 test: $(VENV)/dev.stamp ## every test, in parallel
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

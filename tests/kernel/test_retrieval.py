@@ -7,8 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cabinos.kernel.driver import Tool
-from cabinos.kernel.retrieval import select
+from cabinos.drivers import (
+    calculate,
+    clock,
+    files,
+    notes,
+    passages,
+    plot,
+    random_choice,
+    units,
+    web,
+    words,
+)
+from cabinos.kernel.driver import Message, Tool, ToolCall
+from cabinos.kernel.retrieval import select, shown
+from cabinos.kernel.syscall import model_tools
 
 
 async def nothing(*_: Any, **__: Any) -> None: ...
@@ -18,158 +31,9 @@ def make(name: str, description: str, hints: str = "") -> Tool:
     return Tool(name, description, {"type": "object", "properties": {}}, nothing, hints=hints)
 
 
-# As an assistant has them: descriptions for the model, hints in people's words.
-TOOLS = [
-    make(
-        "calculate",
-        "Calculates arithmetic as people write it.",
-        "compute work out how much is sum total tip discount off add average plus minus times "
-        "divided percent squared root product 2+2",
-    ),
-    make(
-        "clock_add",
-        "The date or time that is so much after the start; before it, with negative numbers.",
-        "what date is in days from now weeks after ago later earlier due deadline day will it be",
-    ),
-    make(
-        "clock_between",
-        "How long it is from the start to the end: in days, in business days, in all units.",
-        "how many days until till since left between dates countdown how old age long ago "
-        "christmas",
-    ),
-    make(
-        "clock_now",
-        "The date, the weekday and the time now.",
-        "what time is it today's date day current clock hour in tokyo london city",
-    ),
-    make(
-        "exec",
-        "Run Python and get the value of its last expression. Exact arithmetic, dates, text, "
-        "JSON. It can call the other tools as functions.",
-        "python code program script loop list prime factorial fibonacci sort reverse count "
-        "letters words compute",
-    ),
-    make(
-        "files_edit",
-        "Replaces one passage of a text file. Where that was done before, nothing is changed.",
-        "change replace edit fix in a file rename correct",
-    ),
-    make(
-        "files_find",
-        "Finds files by name: one path a line.",
-        "where is the file which files called named find locate all pdf",
-    ),
-    make(
-        "files_list",
-        "Lists a folder; without a path, the folders there are.",
-        "what files are there show folder directory contents documents ls",
-    ),
-    make(
-        "files_passages",
-        "The passages of the documents that answer a question, best first.",
-        "according to my documents notes handbook manual report contract what does the say "
-        "policy mention question answer",
-    ),
-    make(
-        "files_read",
-        "Reads a text file. PDF, Word and HTML files give their text.",
-        "open show print read contents of what is in file report.txt summarize",
-    ),
-    make(
-        "files_search",
-        "Searches text files for a line: path, line number and the line.",
-        "grep which file mentions contains search for word occurrences",
-    ),
-    make(
-        "files_write",
-        "Writes a text file, in the place of what was there. Missing folders are created.",
-        "save store create make a new file write down into export notes.txt",
-    ),
-    make(
-        "notes_forget",
-        "Forgets a note or a thing to do for good.",
-        "delete remove erase drop forget note item memory",
-    ),
-    make(
-        "notes_list",
-        "Lists what is to be done, or the notes: the newest first.",
-        "show my todo list tasks shopping groceries reminders what do i have to do agenda read",
-    ),
-    make(
-        "notes_recall",
-        "Finds what was remembered, by words: the best matches first.",
-        "what is my do you remember what did i tell you say about where did i put who is when",
-    ),
-    make(
-        "notes_remember",
-        "Remembers something for later conversations, in words that will make sense then.",
-        "remember that note keep in mind don't forget my name is save this write down i like "
-        "my favourite password code is",
-    ),
-    make(
-        "notes_remind",
-        "Reminds of something at a time, or sets a timer.",
-        "remind me set a timer alarm wake me in 10 minutes tomorrow at 5pm ring countdown",
-    ),
-    make(
-        "notes_todo_add",
-        "Adds a thing to do to a list.",
-        "put on my shopping list todo groceries task buy add need to",
-    ),
-    make(
-        "notes_todo_done",
-        "Marks a thing to do as done.",
-        "i did finished completed check off tick cross done bought mark complete",
-    ),
-    make(
-        "plot_function",
-        "Plots a function of x as a picture.",
-        "graph draw curve chart sketch y=x^2 sin parabola from to",
-    ),
-    make("plot_values", "Plots numbers as a bar chart.", "graph draw chart bars histogram values"),
-    make("random_flip", "Flips a coin.", "toss heads tails coin"),
-    make(
-        "random_pick",
-        "Picks one of several options at random.",
-        "choose decide for me between either or option select one at random pizza or pasta",
-    ),
-    make(
-        "random_roll",
-        "Rolls dice.",
-        "throw die d20 d6 random number between dice",
-    ),
-    make(
-        "recall",
-        "Bring back what was swapped out of this conversation, by a page's handle or by words.",
-    ),
-    make(
-        "sleep", "Wait for some seconds; a restart does not matter.", "pause nap wait delay hold on"
-    ),
-    make(
-        "spawn",
-        "Start a helper process on a request of its own; it works while you go on.",
-        "helper background parallel delegate subtask",
-    ),
-    make("wait", "Wait for a helper and get its answer.", "helper finished result"),
-    make(
-        "ask", "Ask the person a question and wait for the answer.", "check with me confirm clarify"
-    ),
-    make(
-        "units_convert",
-        "Converts a quantity exactly. Length, mass, volume, area, speed, temperature, data, time.",
-        "how many in a convert to into 5 km in miles pounds celsius fahrenheit hours minutes "
-        "seconds conversion equals",
-    ),
-    make(
-        "web_fetch", "Reads a web page: its title, its address and its text.", "site url https://"
-    ),
-    make(
-        "words_define",
-        "Defines an English word.",
-        "what does mean meaning definition dictionary synonym",
-    ),
-    make("words_spell", "Spells a word letter by letter.", "how do you spell spelling letters"),
-]
+DEVICES = (calculate, clock, files, notes, passages, plot, random_choice, units, web, words)
+TOOLS = [tool for device in DEVICES for tool in device.driver({}).tools]
+TOOLS.append(model_tools()["exec"])
 
 REQUESTS = """
 calculate: what's 12*3.5 | 15% of 80 | how much is 20 percent off 45 | 17 plus 28
@@ -238,7 +102,6 @@ random_pick: pick one: pizza, pasta or sushi | choose between red and blue
 random_pick: should i go to the gym or stay in, decide for me
 random_pick: select one of anna, ben, carl at random
 words_spell: how do you spell necessary | spell rhythm | spelling of accommodate
-words_define: what does ephemeral mean | define serendipity | meaning of the word gregarious
 plot_function: plot x^2 from -5 to 5 | draw the graph of sin(x) | sketch the curve y = 2x + 1
 plot_values: make a bar chart of 3, 5, 9 | draw a chart with the values 4 8 15
 exec: run python to print the first 10 primes | write python code that reverses a list
@@ -280,12 +143,39 @@ def test_few_tools_are_all_shown() -> None:
 
 
 def test_a_called_tool_stays() -> None:
-    assert names(select(TOOLS, "no, I meant frogs", 4, ["units_convert"])) == ["units_convert"]
+    told = select(TOOLS, "no, I meant frogs", 4, ["units_convert"])
+    assert names(told) == ["files_passages", "units_convert"]  # a document may be about anything
     shown = select(TOOLS, "what time is it in tokyo on friday at 5 pm", 4, ["random_flip"])
     assert len(shown) == 4
     assert "random_flip" in names(shown)
     many = names(TOOLS[:6])
     assert len(select(TOOLS, "what time is it", 4, many)) == 4
+
+
+def test_an_answer_is_about_what_was_asked() -> None:
+    talk = [Message("user", "set a timer"), Message("assistant", "For how long?")]
+    talk.append(Message("user", "12 please"))
+    assert "notes_remind" in names(shown(TOOLS, reversed(talk), 4))
+    assert "notes_remind" not in names(shown(TOOLS, [talk[-1]], 4))
+
+
+def test_a_note_can_be_taken_back() -> None:
+    call = ToolCall("1", "notes_remember", {"text": "my room is 5"})
+    talk = [Message("user", "my room is 5"), Message("assistant", "", (call,))]
+    talk += [Message("tool", "Remembered."), Message("user", "no, 7")]
+    assert {"notes_remember", "notes_forget"} <= set(names(shown(TOOLS, reversed(talk), 4)))
+
+
+def test_processes_are_not_for_small_brains() -> None:
+    tools = [*TOOLS, *model_tools().values()]
+    said = Message("user", "wait 5 seconds for the helper, then recall what I said before and ask")
+    assert {"spawn", "wait", "sleep", "recall", "ask"}.isdisjoint(names(shown(tools, [said], 9)))
+
+
+def test_a_few_tools_of_ones_own_are_seen() -> None:
+    own = [make(f"device_{n}", "Sets a device.") for n in range(9)]
+    assert set(names(own[:2])) <= set(names(select([*TOOLS, *own[:2]], "my room at 20 now", 4)))
+    assert not set(names(own)) & set(names(select([*TOOLS, *own], "my room at 20 now", 4)))
 
 
 def test_words_of_a_foreign_tool_are_enough() -> None:

@@ -47,9 +47,10 @@ def driver(_config: Mapping[str, Any]) -> Driver:
 @tool(
     effect="pure",
     label="trusted",
-    hints="what is how much is calculate compute work out plus minus times divided by multiply add "
-    "subtract sum product percent % off discount tip square root squared cubed power half third "
-    "quarter double average total math arithmetic number equals",
+    hints="<number> calculate compute work out how much is plus minus times divided by multiply "
+    "add subtract sum product percent % off discount tip tax square root squared cubed power half "
+    "third quarter double average total math arithmetic equals 2+2 cost costs price pay paid each "
+    "split bill altogether left over more dollars euros of them",
 )
 async def calculate(
     expression: Annotated[

@@ -44,7 +44,7 @@ def driver(
         effect="pure",
         label="trusted",
         hints="what time is it now what day is it today date clock current time in weekday "
-        "timezone tokyo london new york india hour year month",
+        "timezone tokyo london new york india hour year month late weekend",
     )
     async def clock_now(zone: Zone = "") -> str:
         """The date, the weekday and the time now."""
@@ -53,8 +53,8 @@ def driver(
     @tool(
         effect="pure",
         label="trusted",
-        hints="what date day will it be in days weeks months years from now after before later ago "
-        "from today add business days deadline due weekday of what day is was",
+        hints="what date day will it be in days weeks months years from now after before later "
+        "ago from today add business days deadline due weekday of what day is was which eve",
     )
     async def clock_add(
         start: When,
@@ -73,8 +73,8 @@ def driver(
     @tool(
         effect="pure",
         label="trusted",
-        hints="how long how many days weeks months until till between since from to countdown left "
-        "christmas birthday away age old time difference",
+        hints="how long how soon how many days weeks months until till between since from to "
+        "countdown left christmas birthday away age old born time difference passed",
     )
     async def clock_between(start: When, end: When) -> str:
         """How long it is from the start to the end: in days, in business days, in all units."""

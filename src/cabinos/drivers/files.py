@@ -75,8 +75,8 @@ def files_read_with(extracted: _Extracted) -> Tool:
     @tool(
         effect="pure",
         needs="files",
-        hints="read open show me the file contents of document pdf text print cat display what is "
-        "in summarize readme first last lines",
+        hints="<named> say says read open show me the file contents of document pdf text print "
+        "cat display what is in summarize readme first last lines",
     )
     async def files_read(
         path: FilePath,
@@ -106,8 +106,8 @@ def files_read_with(extracted: _Extracted) -> Tool:
 @tool(
     effect="pure",
     needs="files",
-    hints="list files folder directory what files are there show my folders documents ls contents "
-    "in the folder how many",
+    hints="<contents> list files folder folders documents directory see access what files are "
+    "there show my folders documents ls contents in the folder how many",
 )
 async def files_list(path: InFolder = "", *, context: Context) -> str:
     """Lists a folder; without a path, the folders there are."""
@@ -145,8 +145,8 @@ def _line(entry: Entry) -> str:
 @tool(
     effect="pure",
     needs="files",
-    hints="find a file by name where is the file called named locate which files end with "
-    "extension pdf csv txt md python",
+    hints="<named> looking for find a file by name where is the file called named locate which "
+    "files end with extension pdf csv txt md python",
 )
 async def files_find(
     pattern: Annotated[

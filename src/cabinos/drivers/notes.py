@@ -80,8 +80,10 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         effect="local",
         label="trusted",
         payload=["text"],
-        hints="remember that note this down keep in mind save write down don't forget make a note "
-        "my name is i like my favorite password code birthday",
+        hints="<states> learn likes for later remember that note this down keep in mind save "
+        "write down don't forget make a note memo jot record log fyi my name is i like my "
+        "favorite password code number size birthday commit to memory left parked should know "
+        "tell you",
     )
     async def notes_remember(text: NoteText, *, context: Context) -> str:
         """Remembers something for later conversations, in words that will make sense then."""
@@ -91,8 +93,8 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         effect="local",
         label="trusted",
         payload=["text"],
-        hints="add to my todo to do shopping grocery list put on the list task i need to buy get "
-        "things to do new item",
+        hints="add to my todo to do shopping grocery packing list put on the list task i need to "
+        "buy get things to do new item include also",
     )
     async def notes_todo_add(
         text: NoteText,
@@ -108,8 +110,8 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         effect="local",
         label="trusted",
         payload=["text"],
-        hints="remind me to reminder set a timer alarm for in minutes hours tomorrow at pm am wake "
-        "me up alert notify later don't let me forget",
+        hints="remind me to reminder set start a timer alarm for in minutes hours tomorrow at pm "
+        "am wake me up alert notify later don't let me forget ring let me know",
     )
     async def notes_remind(
         text: NoteText,
@@ -154,8 +156,9 @@ def _minute(moment: datetime) -> str:
 
 @tool(
     effect="pure",
-    hints="what did i tell you do you remember recall what is my where did i when is my find note "
-    "about did i say look up memory",
+    hints="<asks> <my> what did i tell you do you remember recall what is my where did i when is "
+    "my who find note about did i say look up memory know i forgot told noted birthday remind me "
+    "owe where is",
 )
 async def notes_recall(
     query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
@@ -182,8 +185,9 @@ def _content(words: list[str]) -> list[str]:
 
 @tool(
     effect="pure",
-    hints="show list what's on my todo to do shopping list what do i have to do read my notes all "
-    "notes tasks reminders things left open done finished",
+    hints="remember remembered told contain include show list what's on my todo to do shopping "
+    "grocery packing list what do i have to do read my notes all notes tasks reminders alarms "
+    "timers things anything everything left open done finished see which",
 )
 async def notes_list(
     kind: Annotated[
@@ -248,8 +252,8 @@ def _done(now: Callable[[], datetime]) -> Tool:
         effect="local",
         label="trusted",
         authority=["thing"],
-        hints="done finished completed mark as done check off tick off cross off i bought i did "
-        "i have got complete task",
+        hints="done finished completed mark as done check off tick off cross off strike i bought "
+        "i did i have got already complete task took care of",
     )
     async def notes_todo_done(thing: Thing, *, context: Context) -> Labelled:
         """Marks a thing to do as done, by its number or its words."""
@@ -269,8 +273,9 @@ def _done(now: Callable[[], datetime]) -> Tool:
     effect="local",
     label="trusted",
     authority=["thing"],
-    hints="forget delete remove cancel erase drop note reminder from my list take off get rid of "
-    "never mind about",
+    hints="forget delete remove cancel erase drop clear scrap stop note reminder alarm timer from "
+    "my list take off get rid of never mind about no longer need anymore out of date change "
+    "instead actually",
 )
 async def notes_forget(thing: Thing, *, context: Context) -> Labelled:
     """Forgets a note, a reminder or a thing to do for good, by its number or its words."""

@@ -46,8 +46,9 @@ def driver(_config: Mapping[str, Any]) -> Driver:
 @tool(
     effect="pure",
     needs="files",
-    hints="what does my document file notes say about in my documents folder files according to "
-    "where is when who find look up read passage manual report contract recipe letter text mention",
+    hints="<asks> <named> according to my documents files folder notes what who when where how "
+    "does it say question answer find out look up check read passage manual report contract lease "
+    "recipe letter invoice budget log minutes handbook mention should people long",
 )
 async def files_passages(
     query: Annotated[str, Field(min_length=1, max_length=1_000, description="the question")],

@@ -39,7 +39,8 @@ def driver(config: Mapping[str, Any], chance: random.Random | None = None) -> Dr
     @tool(
         effect="pure",
         label="trusted",
-        hints="roll a die dice d6 d20 sided random number throw between 1 and pick a number",
+        hints="roll rolls rolling a die dice d sided sides random number throw between initiative "
+        "raffle",
     )
     async def random_roll(
         sides: Annotated[int, Field(ge=1, le=MAX_SIDES)] = 6, count: Count = 1
@@ -50,7 +51,7 @@ def driver(config: Mapping[str, Any], chance: random.Random | None = None) -> Dr
     @tool(
         effect="pure",
         label="trusted",
-        hints="flip a coin toss heads or tails coins random decide",
+        hints="flip a coin toss heads tails coins random",
     )
     async def random_flip(count: Count = 1) -> str:
         """Flips a coin: heads or tails."""
@@ -59,8 +60,8 @@ def driver(config: Mapping[str, Any], chance: random.Random | None = None) -> Dr
     @tool(
         effect="pure",
         label="trusted",
-        hints="pick choose one of these for me random decide between or select either which should "
-        "i help me choose surprise me draw",
+        hints="<or> pick choose one of these for me random randomly decide between this or that "
+        "either which should i help me choose surprise me draw choice fate select arguing",
     )
     async def random_pick(
         options: Annotated[

@@ -210,9 +210,9 @@ Unit = Annotated[str, Field(min_length=1, max_length=40, description="like km, l
 @tool(
     effect="pure",
     label="trusted",
-    hints="convert how many how much in is to into units inches feet miles km meters cm pounds kg "
-    "grams ounces liters gallons cups celsius fahrenheit degrees temperature mph hours "
-    "minutes seconds bytes gb acres",
+    hints="<into> convert how many how much in is to into units inches feet miles km meters cm "
+    "pounds kg grams ounces liters gallons cups celsius fahrenheit kelvin degrees temperature mph "
+    "hours minutes seconds bytes gb acres more less than longer heavier warmer per",
 )
 async def units_convert(
     value: Annotated[str | int | float, Field(description="a number, or a fraction like 3/4")],

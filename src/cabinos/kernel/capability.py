@@ -98,7 +98,8 @@ class Capabilities:
         """The grant that `path` ("name/inner/path") lies in, and the parts below its root.
 
         It is a matter of names alone: nothing on disk is looked at. Raises Denied if the path is
-        absolute, climbs with "..", or begins with no grant's name.
+        absolute, climbs with "..", or begins with no grant's name. With one grant alone, its name
+        may be left out.
         """
         if "\0" in path or path.startswith(("/", "~")):
             raise Denied(f"{path!r}: paths begin with the name of a folder. {self._offer()}")
@@ -106,6 +107,8 @@ class Capabilities:
         if ".." in parts:
             raise Denied(f"{path!r}: '..' is not allowed in paths.")
         grant = next((g for g in self.files if parts and g.name == parts[0]), None)
+        if grant is None and parts and len(self.files) == 1:  # there is only one it can be
+            return self.files[0], parts
         if grant is None:
             raise Denied(f"{path!r} is in no folder that this process may use. {self._offer()}")
         return grant, parts[1:]

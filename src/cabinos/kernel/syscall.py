@@ -248,8 +248,12 @@ SYSCALLS: dict[str, Entry] = {
         "Run Python and get the value of its last expression. Exact arithmetic, dates, text, JSON. "
         "It can call the other tools as functions.",
         {"code": OWN_WORDS},
-        "python code program script run execute loop compute simulate prime fibonacci sort reverse "
-        "count json function algorithm list comprehension how many letters",
+        "letter often add up turn around duplicates dedupe unique even odd occur times average "
+        "number of python code program script run execute loop compute simulate prime fibonacci "
+        "sort sorted alphabetical alphabetize order arrange reverse backwards palindrome count "
+        "words letters vowels characters length uppercase capitals binary hex hexadecimal decimal "
+        "digits divisors factors divisible multiples table numbers from to up squares series "
+        "largest smallest these json function algorithm list",
     ),
     "narrow": Entry(sys_narrow, ("path", "mode")),  # programs have `open` and `list` for themselves
     "read": Entry(_mounted("read"), ("path",)),

@@ -51,17 +51,38 @@ LISTS: dict[str, tuple[tuple[str, ...], str]] = {
         ("geography/countries",),
         "France, Brazil, Japan, Kenya, Canada, Spain, India, Norway, Chile, Egypt, Mexico, Italy",
     ),
-    "surname": (("humans/lastNames",), "Smith, Garcia, Miller, Nguyen, Patel, Kim, Novak, Rossi"),
+    "surname": (
+        ("humans/lastNames",),
+        "Smith, Garcia, Miller, Nguyen, Patel, Kim, Novak, Rossi, Bell, Boyd, Cole",
+    ),
     "thing": (
         ("objects/objects", "technology/appliances", "objects/clothing", "music/instruments"),
         "lamp, chair, phone, laptop, jacket, bike, tent, camera, backpack, kettle, guitar, mug",
     ),
-    "job": (("humans/occupations",), "teacher, nurse, plumber, baker, lawyer, pilot, farmer"),
-    "sport": (("sports/sports",), "tennis, football, swimming, chess, hockey, golf, rowing, judo"),
-    "game": (("games/board_games",), "chess, Monopoly, Scrabble, Catan, Risk, Clue, checkers"),
-    "movie": (("film-tv/popular-movies",), "Jaws, Alien, Up, Casablanca, Rocky, Amadeus, Gandhi"),
-    "color": (("colors/crayola:color",), "red, blue, green, yellow, purple, orange, black, white"),
-    "flower": (("plants/flowers",), "rose, tulip, lily, daisy, iris, orchid, poppy, violet"),
+    "job": (
+        ("humans/occupations",),
+        "teacher, nurse, plumber, baker, lawyer, pilot, farmer, actor, welder, surgeon",
+    ),
+    "sport": (
+        ("sports/sports",),
+        "tennis, football, swimming, chess, hockey, golf, rowing, judo, archery, karate, squash",
+    ),
+    "game": (
+        ("games/board_games",),
+        "chess, Monopoly, Scrabble, Catan, Risk, Clue, checkers, Go, Dixit, Yahtzee",
+    ),
+    "movie": (
+        ("film-tv/popular-movies",),
+        "Jaws, Alien, Up, Casablanca, Rocky, Amadeus, Gandhi, Titanic, Avatar, Argo",
+    ),
+    "color": (
+        ("colors/crayola:color",),
+        "red, blue, green, yellow, purple, orange, black, white, Fern, Gold, Blush",
+    ),
+    "flower": (
+        ("plants/flowers",),
+        "rose, tulip, lily, daisy, iris, orchid, poppy, violet, sage, aster, holly",
+    ),
     "noun": (
         ("words/nouns",),
         (
