@@ -90,7 +90,7 @@ def test_log_follows_to_the_end(cabin: Cabin) -> None:
 
 def test_replay_says_whether_it_is_the_same(cabin: Cabin) -> None:
     cabin("call rumour")
-    assert cabin("replay", "1").stdout == "process 1: 4 steps, all the same\n"
+    assert cabin("replay", "1").stdout == "process 1: 4 steps and 0 decisions, all the same\n"
     with sqlite3.connect(cabin.home / "cabin.db") as db:
         db.execute("UPDATE journal SET kind = 'paint' WHERE kind = 'rumour'")
     db.close()

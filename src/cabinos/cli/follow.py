@@ -10,6 +10,7 @@ from cabinos.cli.terminal import Answers, Page, visible
 
 if TYPE_CHECKING:
     from cabinos.cli.session import Feed, Session
+    from cabinos.kernel.asks import Ask
     from cabinos.kernel.events import Event
 
 __all__ = ["Ending", "Follower", "draw_ask", "how_to_answer", "one_line"]
@@ -141,17 +142,26 @@ class Follower:
         if self.person is None:
             return self._nobody_there()
         self.page.rest()
-        answer = put(self.person, event)
+        batch = self._batch(event)
+        answer = put(self.person, batch)
         if answer is None:
             return self._nobody_there()
         from cabinos.kernel.errors import KernelError
 
-        try:
-            self.session.do(self.session.kernel.answer(number, answer))
-        except KernelError as error:  # answered from elsewhere meanwhile
-            self.page.note(f"· {error}")
-        del self.open_asks[number]
+        for ask in batch:
+            try:
+                self.session.do(self.session.kernel.answer(ask.id, answer))
+            except KernelError as error:  # answered from elsewhere meanwhile
+                self.page.note(f"· {error}")
+        self.open_asks.pop(number, None)
         return None
+
+    def _batch(self, event: "Event") -> "list[Ask]":
+        """The question, and those for approval that the same process has beside it."""
+        found = self.session.asks(event.pid)
+        own = [ask for ask in found if ask.id == event.data["ask"]]
+        together = [ask for ask in found if ask.kind == "approval" and ask not in own]
+        return own + (together if own and own[0].kind == "approval" else [])
 
     def _nobody_there(self) -> Ending | None:
         """The end, if nothing goes on before somebody has answered."""
@@ -169,12 +179,18 @@ def _told(event: "Event") -> str:
     return f"{one_line(question)} {how}."
 
 
-def put(person: Answers, event: "Event") -> str | None:
-    """Puts a question to a person and returns the answer as the kernel takes it; None: none."""
-    about, data = event.data["about"], event.data
-    prompt = draw_ask(event.pid, about, data["question"], data["detail"])
+def put(person: Answers, batch: "list[Ask]") -> str | None:
+    """Puts questions to a person and returns the answer as the kernel takes it; None: none.
+
+    Several approvals are put together: whoever is asked ten times reads none of them.
+    """
+    if not batch:
+        return None
+    about = batch[0].kind
+    prompt = "\n".join(draw_ask(ask.pid, ask.kind, ask.question, ask.detail) for ask in batch)
     if about == "approval":
-        typed = person.line(f"{prompt}\n[y/N] ")
+        every = f"All {len(batch)} of them? " if len(batch) > 1 else ""
+        typed = person.line(f"{prompt}\n{every}[y/N] ")
         return None if typed is None else YES.get(typed.lower(), "denied")
     if about == "doubt":
         typed = person.line(f"{prompt}\nDo it [a]gain, it [h]appened, or it [f]ailed? ")
@@ -195,6 +211,8 @@ def draw_ask(pid: int, about: str, question: str, detail: Mapping[str, Any]) -> 
     for name, value in dict(detail.get("arguments") or {}).items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
         lines.append(f"  {visible(str(name))}:\n{_barred(text)}")
+        if origin := (detail.get("origins") or {}).get(name):
+            lines.append(f"  from {visible(origin)}")
     return "\n".join(lines)
 
 

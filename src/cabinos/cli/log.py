@@ -102,7 +102,11 @@ def _pages(view: View, entry: "Entry") -> "list[Page]":
 
 def _facts(entry: "Entry") -> str:
     """The rest of an entry in one line."""
-    body = {k: v for k, v in entry.body.items() if v is not None and k not in ("page", *COST)}
+    if entry.kind == "check":
+        action, rule, reason, *_ = entry.body["verdict"]
+        return f"call={entry.body['call']} {action} (rule {rule}) {reason}".rstrip()
+    hidden = ("page", "text", *COST) if entry.kind == "policy" else ("page", *COST)
+    body = {k: v for k, v in entry.body.items() if v is not None and k not in hidden}
     if body.get("ok"):
         body.pop("ok")
     parts = [
@@ -124,12 +128,18 @@ def replay_command(pid: int, as_json: bool) -> None:
 
     Nothing is thought, called or written. Exit code 1 if a step differs.
     """
+    from cabinos.lab.decisions import decide_again
     from cabinos.lab.replay import replay
 
     with look() as view:
+        decisions = decide_again(view.store, pid)
         outcome = replay(view.store, pid)
+    if decisions.differ:
+        rows = ", ".join(map(str, decisions.differ[:9]))
+        outcome.difference = outcome.difference or f"decisions differ: rows {rows} of the journal."
     if as_json:
         data: dict[str, Any] = {"pid": pid, "same": not outcome.difference}
+        data["decisions"] = decisions.made
         print_json({**data, "difference": outcome.difference, "steps": outcome.steps})
         if outcome.difference:
             raise SystemExit(1)
@@ -139,4 +149,6 @@ def replay_command(pid: int, as_json: bool) -> None:
         note(f"{number:>4}  {calls}")
     if outcome.difference:
         raise Failure(f"process {pid}: {outcome.difference}")
-    click.echo(f"process {pid}: {len(outcome.steps)} steps, all the same")
+    click.echo(
+        f"process {pid}: {len(outcome.steps)} steps and {decisions.made} decisions, all the same"
+    )

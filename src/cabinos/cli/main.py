@@ -120,6 +120,12 @@ SECTIONS = {
             "Print the completion script for SHELL.",
         ),
     },
+    "Safety": {
+        "redteam": (
+            "cabinos.cli.redteam:redteam_group",
+            "Attack Cabin's own monitor, and see what gets through.",
+        ),
+    },
     "Models": {
         "models": (
             "cabinos.cli.models:models_command",

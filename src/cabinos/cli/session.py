@@ -18,6 +18,7 @@ from cabinos.cli.errors import Failure
 from cabinos.cli.terminal import note
 
 if TYPE_CHECKING:
+    from cabinos.kernel.asks import Ask
     from cabinos.kernel.driver import Driver
     from cabinos.kernel.events import Event
     from cabinos.kernel.kernel import Kernel, Spawn
@@ -224,6 +225,14 @@ class Session:
         async def look() -> bool:
             await self.kernel.store.commit()
             return not self._going("1")
+
+        return self.do(look())
+
+    def asks(self, pid: int) -> "list[Ask]":
+        """The open questions of a process."""
+
+        async def look() -> list[Ask]:
+            return self.kernel.open_asks(pid)
 
         return self.do(look())
 

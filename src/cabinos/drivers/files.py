@@ -311,7 +311,7 @@ async def files_write(
     label="trusted",
     needs="files",
     authority=["path"],
-    payload=["new"],
+    payload=["old", "new"],
     hints="edit change replace fix correct update modify word line passage in the file rename "
     "substitute typo",
 )

@@ -89,6 +89,7 @@ def _tool(
         egress=True,
         ask=pins.get(name) != listed.pin,
         authority=tuple(parameters.get("properties", ())),
+        foreign=pins.get(name) != listed.pin,  # until a person has read it
         validate=checker(name, parameters),
         pinned=listed.pin,
     )

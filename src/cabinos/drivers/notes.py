@@ -252,6 +252,7 @@ def _done(now: Callable[[], datetime]) -> Tool:
         effect="local",
         label="trusted",
         authority=["thing"],
+        reversible=True,
         hints="done finished completed mark as done check off tick off cross off strike i bought "
         "i did i have got already complete task took care of",
     )

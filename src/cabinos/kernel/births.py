@@ -10,7 +10,9 @@ from cabinos.kernel.budget import Account
 from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.driver import Integrity, Message
 from cabinos.kernel.errors import InvalidArguments, KernelError
+from cabinos.kernel.grants import split
 from cabinos.kernel.memory import thought_meta
+from cabinos.kernel.monitor import grant, grant_typed, typed_words
 from cabinos.kernel.process import PageTable, Process, State
 from cabinos.kernel.spawn import Spawn
 from cabinos.store.encode import clean_text
@@ -69,13 +71,20 @@ def make_process(
         above=parent,
     )
     if parent is not None:
-        process.read(parent.label)
+        process.read(parent.label, parent.guard.sources)
+        process.guard.readers = parent.guard.readers
+    if spawn.code and process.label == "trusted":
+        process.guard.program = spawn.code
     if spawn.image == "chat":
         _first_pages(m, process, spawn)
         if spawn.messages:
             _earlier_pages(m, process, spawn.messages)
     m.table.add(process)
     m.journal.append(pid, "spawn", image=spawn.image, title=process.title, parent=process.parent)
+    if spawn.grants:
+        grant(m, process, spawn.grants)
+    if spawn.image == "chat":
+        grant_typed(m, process, typed_words(m, process))
     return process
 
 
@@ -95,10 +104,14 @@ def _first_pages(m: "Machine", process: Process, spawn: Spawn) -> None:
     place = spawn.system is None or process.image_state.get("stay")  # instructions may come later
     for role, text, label in first:
         if text or (role == "system" and place):
-            page = m.pages.put(role, text, tokens=model.count(text), label=label)
+            meta = process.told() if label == "untrusted" else None
+            page = m.pages.put(role, text, tokens=model.count(text), label=label, meta=meta)
             m.memory.append(process, page, model, room, pinned=True)
     if context := spawn.context:
-        page = m.pages.put("user", context, tokens=model.count(context), label="untrusted")
+        meta = {"from": sorted(process.guard.sources) or ["context"]}
+        page = m.pages.put(
+            "user", context, tokens=model.count(context), label="untrusted", meta=meta
+        )
         m.memory.append(process, page, model, room)
 
 
@@ -127,11 +140,13 @@ def make_child(
     *,
     tools: Sequence[str] | None = None,
     files: Sequence[str] | None = None,
+    grants: Sequence[str] = (),
 ) -> Process:
     """A child of a running process, started. It may do what its parent may, or less.
 
     `files` are names in the parent's folders, all of them if None; likewise `tools`. What the
-    parent has read speaks through the request, so the child inherits its label.
+    parent has read speaks through the request, so the child inherits its label. `grants` are ids of
+    the parent's, which it gives away.
     """
     text = spawn.code or spawn.request
     if not isinstance(text, str) or not text.strip():
@@ -144,7 +159,11 @@ def make_child(
         own.shell,
     )
     spawn = replace(spawn, nice=parent.nice, interactive=parent.interactive)
+    kept, given = split(parent.guard.grants, grants)
     child = make_process(m, spawn, own.attenuate(asked), parent)
+    parent.guard.grants, child.guard.grants = kept, child.guard.grants + given
+    child.guard.frozen = parent.guard.frozen
+    m.store.save(parent)
     m.start(child)
     return child
 
@@ -206,6 +225,7 @@ def copy_process(
         step=original.step,
         pending=pending,
         label=original.label,
+        guard=replace(original.guard, grants=()),  # they are linear: the original keeps them
         above=original,
         resident_tokens=original.resident_tokens,
     )

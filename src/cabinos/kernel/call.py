@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from cabinos.kernel import budget
 from cabinos.kernel.driver import Context, Labelled, Tool
 from cabinos.kernel.errors import BudgetExceeded, Denied, InvalidArguments, KernelError, ModelError
+from cabinos.kernel.monitor import decide, origins, source, spent
 from cabinos.kernel.outcome import Blocked, Outcome, Record
-from cabinos.kernel.policy import check
+from cabinos.kernel.policy import Verdict
 from cabinos.kernel.process import Process
 from cabinos.store.errors import StoreError
 
@@ -61,14 +62,24 @@ async def call_tool(m: "Machine", process: Process, call: str, record: Record) -
     if given is None:
         raise InvalidArguments(f"{tool.name}: the arguments were not a JSON object.")
     arguments = tool.arguments(given)
-    verdict = check(process.capabilities, process.label, tool)
-    if verdict.action == "deny":
-        raise Denied(f"denied: {verdict.reason}.")
-    if verdict.action == "ask" and record.get("s") != "sent":
-        waits = approval(m, process, call, record, tool, given, verdict.reason)
-        if waits is not None:
-            return waits
-    return await _act(m, process, call, record, tool, arguments)
+    if record.get("s") != "sent":
+        told: Mapping[str, str] = {}
+        if "ask" in record:  # a refusal of another call does not answer this question
+            verdict = Verdict.from_json(record["checked"])
+        else:
+            verdict, request = decide(m, process, call, record, tool)
+            told = origins(m, process, request) if verdict.action == "ask" else {}
+        if verdict.action == "ask":
+            waits = approval(m, process, call, record, tool, verdict.reason, told)
+            if waits is not None:
+                return waits
+        spent(m, process, verdict)
+    elif not process.capabilities.allows_tool(tool.name):
+        raise Denied(f"denied: this process was not given the tool {tool.name!r}.")
+    outcome = await _act(m, process, call, record, tool, arguments)
+    if outcome.label == "untrusted":
+        outcome.sources = frozenset((source(tool, given),))
+    return outcome
 
 
 async def _act(
@@ -146,10 +157,14 @@ def approval(
     call: str,
     record: Record,
     tool: Tool,
-    arguments: Mapping[str, Any],
     reason: str,
+    told: Mapping[str, str],
 ) -> Blocked | None:
-    """None if a person approved this very call; Denied is raised if one said no."""
+    """None if a person approved this very call; Denied is raised if one said no.
+
+    `told`: where its arguments come from, in words for the person.
+    """
+    arguments = record["a"] or {}
     bound = binding(process.pid, call, tool.name, arguments)
     answer = record.get("answer")
     if answer is not None:
@@ -159,7 +174,9 @@ def approval(
         raise Denied("a person refused this call. Do not try it again; say what you need instead.")
     if "ask" not in record:
         question = f"Allow {tool.name}? Because {reason}."
-        detail = {"tool": tool.name, "arguments": arguments, "label": process.label}
+        detail: dict[str, Any] = {"tool": tool.name, "arguments": arguments}
+        detail["label"] = process.label
+        detail["origins"] = dict(told)
         record["bound"] = bound.hex()
         record["ask"] = m.ask(process, call, "approval", bound, question, detail)
     return Blocked(f"approval of {tool.name}")

@@ -87,7 +87,16 @@ class Tool:
     validate: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     needs: Literal["", "files", "web", "shell"] = ""  # offered only to who has such a capability
     pinned: str = ""  # hash of a foreign schema (MCP): a change asks again
+    foreign: bool = False  # a stranger wrote its description: who is shown it has read it
+    reversible: bool = False  # what it does can be undone
+    ids: tuple[str, ...] = ()  # fields of its result that it assigns itself; "*": all of it
     hints: str = ""  # words by which people ask for it, for retrieval; no model sees them
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The arguments that say who or what is acted on; undeclared: all that are no payload."""
+        names = self.parameters.get("properties", ())
+        return self.authority or tuple(name for name in names if name not in self.payload)
 
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as `run` takes them; raises InvalidArguments, saying which is wrong."""
@@ -132,6 +141,8 @@ def tool(
     check: Callable[..., Awaitable[Outcome]] | None = None,
     needs: Literal["", "files", "web", "shell"] = "",
     hints: str = "",
+    reversible: bool = False,
+    ids: Sequence[str] = (),
     name: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]: ...
 def tool(
@@ -170,7 +181,8 @@ def _make_tool(
             raise TypeError(f"tool {name!r}: parameter {parameter.name!r} needs a type")
         required = parameter.default is parameter.empty
         fields[parameter.name] = (parameter.annotation, ... if required else parameter.default)
-    declared = {k: tuple(v) if k in ("authority", "payload") else v for k, v in declared.items()}
+    lists = ("authority", "payload", "ids")
+    declared = {k: tuple(v) if k in lists else v for k, v in declared.items()}
     for role in ("authority", "payload"):
         if strangers := set(declared.get(role, ())) - set(fields):
             raise TypeError(f"tool {name!r}: {role} names no parameter: {sorted(strangers)}")

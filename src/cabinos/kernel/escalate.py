@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from cabinos.kernel.births import SYSTEM, instructions
 from cabinos.kernel.call import approval
 from cabinos.kernel.errors import Denied
+from cabinos.kernel.monitor import decide
 from cabinos.kernel.outcome import Blocked, Outcome, Record
-from cabinos.kernel.policy import check
 from cabinos.kernel.process import Process
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ async def escalate(m: "Machine", process: Process, call: str, record: Record) ->
     if target is None:
         raise Denied("there is no larger model to hand over to; say what you cannot do.")
     tool = replace(m.syscall_tools["escalate"], egress=not target.local)
-    verdict = check(process.capabilities, process.label, tool)
+    record["a"] = record["a"] or {}
+    verdict, _ = decide(m, process, call, record, tool)
     why = verdict.reason if verdict.action == "ask" else _exposed(m, process)
     if tool.egress and why:
         reason = f"{target.name} is not on this machine, and {why}"
-        waits = approval(m, process, call, record, tool, record["a"] or {}, reason)
+        waits = approval(m, process, call, record, tool, reason, {})
         if waits is not None:
             return waits
     hand_over(m, process, target.name)

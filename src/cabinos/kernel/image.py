@@ -6,7 +6,7 @@ a process can be stopped, forked, moved and replayed at any syscall.
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 __all__ = ["Call", "Exit", "Image", "Result", "Step", "Syscall"]
 
@@ -17,6 +17,7 @@ class Call:
 
     name: str
     arguments: Mapping[str, Any] | None = field(default_factory=dict)
+    facts: Mapping[str, Any] | None = None  # of a plan: label and origin of each argument
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Result:
 
     value: Any
     ok: bool = True
+    label: Literal["trusted", "untrusted"] = "trusted"
 
 
 Step = tuple[dict[str, Any], Syscall | Exit]

@@ -29,12 +29,15 @@ from cabinos.kernel.image import Exit, Image
 from cabinos.kernel.images import IMAGES
 from cabinos.kernel.mail import Mail
 from cabinos.kernel.memory import Memory
+from cabinos.kernel.monitor import grant_typed
+from cabinos.kernel.policy import Policy
 from cabinos.kernel.process import Process, State
 from cabinos.kernel.settle import pending_calls, settle
 from cabinos.kernel.table import ProcessTable
 from cabinos.kernel.watchdog import Acting, Watchdog
 from cabinos.store.database import Store
 from cabinos.store.errors import StoreError, StoreFailed
+from cabinos.store.home import config_path
 from cabinos.store.journal import Journal
 from cabinos.store.pages import Page, Pages
 
@@ -57,6 +60,7 @@ class Machine(Devices):
         names: Mapping[str, str],
     ) -> None:
         super().__init__(drivers, policy, quantum, names)
+        self.rules = Policy.load(config_path().with_name("policy.toml"))
         self.store = store
         self.pages = Pages(store)
         self.journal = Journal(store)
@@ -310,6 +314,17 @@ class Machine(Devices):
             if self._tasks.get(pid) is task:  # it had not begun, so it did not clean up
                 del self._tasks[pid]
 
+    async def endorse(self, pid: int) -> None:
+        """A person vouches for all that a process has read: from here on it is trusted again.
+
+        The one way in which a label rises; it stands in the journal.
+        """
+        process = self.table.get(pid)
+        self.journal.append(pid, "endorse", label=process.guard.label(process.label).to_json())
+        process.label = "trusted"
+        self.store.save(process)
+        await self.store.commit()
+
     # ---- what syscalls are made of ---------------------------------------------------------------
 
     def acting(self, pid: int, outside: bool, seconds: float) -> Acting:
@@ -352,6 +367,10 @@ class Machine(Devices):
         record = record.get("inner", record)
         if ask_id in (record.get("ask"), record.get("doubt")):  # and no other call of that id
             record["answer"] = answer
+        if answer == "denied" and self.rules.freeze:  # the person has seen enough
+            for relative in process.lineage():
+                relative.guard.frozen = True
+                self.store.save(relative)
         self.journal.append(ask.pid, "answer", ask=ask_id, answer=answer)
         self.store.save(process)
         self.wake(ask.pid)
@@ -368,7 +387,11 @@ class Machine(Devices):
         if process.state == State.EXITED:
             raise KernelError(f"process {pid} has ended; fork it to go on from there.")
         label = sender.label if sender is not None else "trusted"
-        page = self.pages.put(role, text, tokens=self.count(process, text), label=label)
+        told = sender.told() if sender is not None else None
+        if sender is None and role == "user":
+            process.guard.frozen = False
+            grant_typed(self, process, text)
+        page = self.pages.put(role, text, tokens=self.count(process, text), label=label, meta=told)
         self.mail.send(pid, None if sender is None else sender.pid, page)
         self.journal.append(pid, "mail", page=page.id, sender=sender.pid if sender else None)
         self.wake(pid)
@@ -395,6 +418,7 @@ class Machine(Devices):
         try:
             self.id = self._identity()
             self._observers = [d.observe(self) for d in self.drivers if d.observe is not None]
+            self._note_policy()
             self._recover()
             await self.store.commit()
         except BaseException:
@@ -414,6 +438,15 @@ class Machine(Devices):
         name = secrets.token_hex(6)
         self.store.write("INSERT INTO meta (key, value) VALUES ('id', ?)", (name,))
         return name
+
+    def _note_policy(self) -> None:
+        """The text of the policy in force, once in the journal: decisions name it by its hash."""
+        known = self.store.rows("SELECT value FROM meta WHERE key = 'policy'")
+        if [(self.rules.hash,)] != known:
+            self.journal.append(0, "policy", text=self.rules.text)
+            self.store.write(
+                "REPLACE INTO meta (key, value) VALUES ('policy', ?)", (self.rules.hash,)
+            )
 
     def _recover(self) -> None:
         """Sets everything going that was ready; what was reserved for lost thoughts is spent."""

@@ -21,7 +21,7 @@ from cabinos.kernel.retrieval import ESCALATE
 from cabinos.store.encode import read_json
 from cabinos.store.pages import Page, Pages
 
-__all__ = ["Memory", "Offer"]
+__all__ = ["Memory", "Offer", "sources_of"]
 
 OVERHEAD = 8  # tokens a chat template puts around a message, rounded up
 NOTE_TOKENS = 120  # of the line that stands for a run of swapped-out pages
@@ -122,7 +122,7 @@ class Memory:
         process.resident_tokens += tokens
         if process.messages is not None:
             _add(process.messages, _message(page))
-        process.read(page.label)
+        process.read(page.label, sources_of(page))
         return page
 
     def instruct(self, process: Process, page: Page) -> None:
@@ -306,6 +306,14 @@ def _described(model: Model, tools: Offer) -> int:
         return sum(OVERHEAD + model.count(text) for text in texts)
     escalate = any(tool.name == ESCALATE for tool in tools)
     return sum(sorted(map(model.tool_tokens, tools))[-(limit + escalate) :])  # type: ignore[attr-defined]
+
+
+def sources_of(page: Page) -> frozenset[str] | None:
+    """Where a page's words come from; None if nobody knows."""
+    if page.label == "trusted" or page.role == "assistant":  # who wrote that has read it before
+        return frozenset()
+    found = (read_json(page.meta) if page.meta else {}).get("from")
+    return None if found is None else frozenset(found)
 
 
 def _message(page: Page) -> Message:

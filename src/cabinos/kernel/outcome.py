@@ -19,6 +19,7 @@ class Outcome:
     value: Any
     ok: bool = True
     label: Integrity = "trusted"
+    sources: frozenset[str] | None = None  # of what is untrusted; None: nobody knows
     page: int | None = None  # the page that holds it already
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from cabinos.kernel.budget import Account
 from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.driver import Integrity, Message
+from cabinos.kernel.labels import ANYWHERE, Label
+from cabinos.kernel.monitor import Guard
 from cabinos.store.encode import to_json
 
 if TYPE_CHECKING:
@@ -31,9 +33,9 @@ PAGE_ID = PINNED - 1
 
 COLUMNS = (
     "pid, parent, root, state, title, image, model, nice, interactive, capabilities, created, "
-    "image_state, pages, step, pending, label, account, waiting, wake, ended, status, result"
+    "image_state, pages, step, pending, label, account, waiting, wake, ended, status, result, guard"
 )
-WRITE = f"REPLACE INTO process ({COLUMNS}) VALUES ({', '.join('?' * 22)})"
+WRITE = f"REPLACE INTO process ({COLUMNS}) VALUES ({', '.join('?' * 23)})"
 
 
 @lru_cache(1000)
@@ -135,6 +137,7 @@ class Process:
     ended: float | None = None
     status: dict[str, Any] | None = None
     result: int | None = None
+    guard: Guard = field(default_factory=Guard)
 
     # Not stored: what follows from the row.
     above: "Process | None" = None  # the parent, so that a budget's lineage stays in memory
@@ -149,7 +152,7 @@ class Process:
             self.nice, int(self.interactive), _granted(self.capabilities), self.created,
             to_json(self.image_state), self.pages.to_bytes(), self.step, to_json(self.pending),
             self.label, to_json(self.account.to_json()), self.waiting, self.wake, self.ended,
-            status, self.result,
+            status, self.result, self.guard.to_json(),
         )  # fmt: skip
 
     @classmethod
@@ -158,13 +161,14 @@ class Process:
         (
             pid, parent, root, state, title, image, model, nice, interactive, capabilities, created,
             image_state, pages, step, pending, label, account, waiting, wake, ended, status, result,
+            guard,
         ) = row  # fmt: skip
         return cls(
             pid, parent, root, title, image, model,
             Capabilities.from_json(json.loads(capabilities)), nice, bool(interactive), created,
             State(state), json.loads(image_state), PageTable(pages), step, json.loads(pending),
             label, Account.from_json(json.loads(account)), waiting, wake, ended,
-            None if status is None else json.loads(status), result,
+            None if status is None else json.loads(status), result, Guard.from_json(guard),
         )  # fmt: skip
 
     def lineage(self) -> Iterator["Process"]:
@@ -178,7 +182,16 @@ class Process:
         """The accounts that everything this process spends is booked to."""
         return [(process.pid, process.account) for process in self.lineage()]
 
-    def read(self, label: Integrity) -> None:
-        """Notes that it has read something of this integrity: labels only ever fall."""
+    def read(self, label: Integrity, sources: Iterable[str] | None = None) -> None:
+        """Notes that it has read something of this integrity: labels only ever fall.
+
+        `sources` are where it came from; None: nobody knows.
+        """
         if label == "untrusted":
             self.label = label
+            known = (ANYWHERE,) if sources is None else sources
+            self.guard.read(Label(label, None, frozenset(known)))
+
+    def told(self) -> dict[str, Any] | None:
+        """What a page that it writes keeps of where its words may come from."""
+        return {"from": sorted(self.guard.sources)} if self.label == "untrusted" else None

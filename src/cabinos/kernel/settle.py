@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel import call as calls
@@ -23,7 +23,12 @@ INLINE = 1000  # characters of a result that are kept in the row; a longer one b
 
 def pending_calls(syscall: Syscall) -> dict[str, Any]:
     """Calls that are to be made, as they stand in the process's row."""
-    records = {id_: {"n": call.name, "a": call.arguments} for id_, call in syscall.calls.items()}
+    records: dict[str, Record] = {
+        id_: {"n": call.name, "a": call.arguments} for id_, call in syscall.calls.items()
+    }
+    for id_, call in syscall.calls.items():
+        if call.facts:
+            records[id_]["v"] = call.facts
     return {"calls": records, "paged": syscall.paged}
 
 
@@ -54,6 +59,7 @@ async def settle(m: "Machine", process: Process) -> Mapping[str, Result] | None:
         call: Result(
             values[call] if call in values else value_of(m.pages, record["n"], record["r"]),
             record["r"]["ok"],
+            record["r"].get("l", "trusted"),
         )
         for call, record in records.items()
     }
@@ -122,14 +128,18 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
     """Stages an outcome: a page, a line of the journal, and the row."""
     name, value = record["n"], outcome.value
     kept: dict[str, Any] = {"ok": outcome.ok}
+    if outcome.label == "untrusted":
+        kept["l"] = outcome.label
     if outcome.page is not None:
         kept["page"] = outcome.page
     else:
         is_text, text = isinstance(value, str), as_text(value)
         if process.pending["paged"] or len(text) > INLINE:
-            meta = {"call": call, "name": name}
+            meta: dict[str, Any] = {"call": call, "name": name}
             if not is_text:
                 meta["json"] = "1"
+            if outcome.label == "untrusted":
+                meta["from"] = sorted(_sources(name, outcome))
             tokens = m.count(process, text)
             page = m.pages.put("tool", text, tokens=tokens, label=outcome.label, meta=meta)
             kept["page"] = page.id
@@ -139,7 +149,7 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
     cost: dict[str, int] = record.pop("cost", {})
     if cost and outcome.page is not None:
         m.events.emit(process.pid, "thought", page=outcome.page, finish=value["finish"], **cost)
-    process.read(outcome.label)
+    process.read(outcome.label, _sources(name, outcome))
     if value is not None or name != "recv":  # that there is no mail is no news
         line = kept if call == "0" else {"call": call, **kept}
         spent = {name: number for name, number in cost.items() if number}
@@ -152,6 +162,11 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
     if tool is not None and tool.effect in ("keyed", "raw"):
         calls.fault("before result")
         m.store.kick()
+
+
+def _sources(name: str, outcome: Outcome) -> Iterable[str]:
+    """Where an outcome comes from; at least from the call."""
+    return (name,) if outcome.sources is None else outcome.sources
 
 
 def as_text(value: Any) -> str:

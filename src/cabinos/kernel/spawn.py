@@ -36,6 +36,8 @@ class Spawn:
     budget: Budget | None = None
     nice: int = 0
     interactive: bool = False
+    grants: Sequence[Mapping[str, Any]] = ()  # calls that the request allows: see grants.mint
+    plan: bool = False  # the model plans before anything is read
     schema: Schema = None  # of the answer: JSON schema, or a type that pydantic knows
     stay: bool = False  # after an answer, wait for the next message
     max_steps: int = MAX_STEPS
@@ -65,6 +67,7 @@ class Spawn:
             think=self._thinking(),
             hand_back=self.hand_back,
             whole=self.whole,
+            plan=self.plan,
         )
 
     def _thinking(self) -> dict[str, Any] | None:

@@ -18,7 +18,10 @@ from cabinos.kernel.capability import ClientTool
 from cabinos.kernel.driver import Integrity, Tool
 from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
 from cabinos.kernel.escalate import escalate
+from cabinos.kernel.memory import sources_of
+from cabinos.kernel.monitor import grant
 from cabinos.kernel.outcome import Blocked, Outcome, Record
+from cabinos.kernel.plan import proposals
 from cabinos.kernel.process import Process, State
 from cabinos.kernel.spawn import Spawn
 from cabinos.kernel.think import think
@@ -97,7 +100,7 @@ async def sys_recall(m: "Machine", p: Process, call: str, record: Record) -> Out
         query=str(a.get("query") or ""),
         offset=int(a.get("offset") or 0),
     )
-    return Outcome(text, label=label)
+    return Outcome(text, label=label, sources=frozenset())  # of what it had read before
 
 
 async def sys_pin(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
@@ -118,7 +121,9 @@ async def sys_spawn(m: "Machine", p: Process, call: str, record: Record) -> Outc
     if "child" not in record:
         a = record["a"]
         spawn = Spawn(request=a.get("request") or "", code=a.get("code") or "")
-        child = make_child(m, p, spawn, tools=a.get("tools"), files=a.get("files"))
+        child = make_child(
+            m, p, spawn, tools=a.get("tools"), files=a.get("files"), grants=a.get("grants") or ()
+        )
         record["child"] = child.pid
     return Outcome({"pid": record["child"]})
 
@@ -144,7 +149,8 @@ async def sys_wait(m: "Machine", p: Process, call: str, record: Record) -> Outco
     tainted = any(o.label == "untrusted" for o in outcomes)
     label: Integrity = "untrusted" if tainted else "trusted"
     values = {str(pid): o.value for pid, o in zip(pids, outcomes, strict=True)}
-    return Outcome(values, ok=all(o.ok for o in outcomes), label=label)
+    sources = frozenset(s for o in outcomes for s in o.sources or ())
+    return Outcome(values, ok=all(o.ok for o in outcomes), label=label, sources=sources)
 
 
 async def sys_kill(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
@@ -169,7 +175,7 @@ async def sys_recv(m: "Machine", p: Process, call: str, record: Record) -> Outco
     mail = m.receive(p)
     if mail is None:
         return Outcome(None) if record["a"].get("wait") is False else Blocked("a message")
-    return Outcome(mail.text, label=mail.label)
+    return Outcome(mail.text, label=mail.label, sources=sources_of(mail))
 
 
 async def sys_ask(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
@@ -179,6 +185,28 @@ async def sys_ask(m: "Machine", p: Process, call: str, record: Record) -> Outcom
     if "ask" not in record:
         record["ask"] = m.ask(p, call, "question", b"", _text(record, "question"), {})
     return Blocked("an answer")
+
+
+async def sys_grant(kernel: "Machine", p: Process, call: str, record: Record) -> Outcome:
+    """Mints the grants of a plan, or those that are named; returns what its tools assign."""
+    steps, named = record["a"].get("plan"), record["a"].get("grants")
+    proposed = [g for g in proposals(steps) if g["tool"] in kernel.tools] if steps else named or []
+    grant(kernel, p, proposed)
+    named_tools = {proposal["tool"] for proposal in proposed}
+    return Outcome({name: list(kernel.tools[name].ids) for name in sorted(named_tools)})
+
+
+async def sys_quarantine(
+    kernel: "Machine", p: Process, call: str, record: Record
+) -> Outcome | Blocked:
+    """A child that reads data: no tools, an answer bound to a schema, the label of what it read."""
+    if "child" not in record:
+        a, data = record["a"], record["a"].get("data")
+        text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+        schema = a.get("schema") or {"type": "string"}
+        spawn = Spawn(request=_text(record, "instruction"), context=text, schema=schema)
+        record["child"] = make_child(kernel, p, spawn, tools=(), files=()).pid
+    return _ended(kernel, kernel.table.get(record["child"]))
 
 
 async def sys_sleep(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
@@ -218,7 +246,7 @@ def _ended(m: "Machine", child: Process) -> Outcome | Blocked:
     if child.state != State.EXITED:
         return Blocked(f"process {child.pid}")
     value, ok = m.answer_of(child)
-    return Outcome(value, ok=ok, label=child.label)
+    return Outcome(value, ok=ok, label=child.label, sources=child.guard.sources)
 
 
 Handler = Callable[["Machine", Process, str, Record], Awaitable[Outcome | Blocked]]
@@ -294,6 +322,8 @@ SYSCALLS: dict[str, Entry] = {
         {"question": OWN_WORDS},
         "ask me a question first check with me what do i prefer clarify",
     ),
+    "grant": Entry(sys_grant, ("plan", "grants")),
+    "quarantine": Entry(sys_quarantine, ("instruction", "data", "schema")),
     "sleep": Entry(
         sys_sleep,
         ("seconds",),

@@ -44,17 +44,22 @@ async def think(m: "Machine", process: Process, _call: str, record: Record) -> O
     say, most = arguments.get("say") or "", arguments.get("max_tokens") or ANSWER
     if not isinstance(say, str) or not isinstance(most, int) or most < 1:
         raise InvalidArguments("think: say is a text, and max_tokens a number from 1.")
+    planning = bool(arguments.get("planning"))
     answer = min(most, model.window // 4)
     room = m.memory.room(model, tools, answer)
     if say and not record.get("said"):
         record["said"] = True
-        page = m.pages.put("user", say, tokens=model.count(say))
+        meta = process.told() or {"from": []}  # it was not typed
+        page = m.pages.put("user", say, tokens=model.count(say), label=process.label, meta=meta)
         m.memory.append(process, page, model, room)
     m.take_mail(process, model, room)
     m.store.save(process)  # it may have to wait for its turn: what it read is its own now
     if m.memory.resident(process) > room:  # another model, or other tools, than before
         m.memory.evict(process, room)
-    shown = m.shown(process, model, tools)
+    shown = [t for t in m.shown(process, model, tools) if not (t.foreign and planning)]
+    for tool in shown:
+        if tool.foreign:  # its description is a stranger's
+            process.read("untrusted", (tool.name,))
     frame = model.window - answer - room  # tokens that are not pages: the tools' descriptions
     attempt = 0
     while True:

@@ -52,6 +52,9 @@ MIGRATIONS: tuple[str, ...] = (
         FROM journal ORDER BY seq DESC LIMIT 1;
     UPDATE journal SET chain = substr(chain, 1, 8);
     """,
+    # 4: what a process carries for the reference monitor (JSON): readers and sources of what it has
+    # read, grants that are not spent, whether it is frozen, the person's program.
+    "ALTER TABLE process ADD COLUMN guard TEXT;",
 )
 VERSION = 1 + len(MIGRATIONS)
 LINGER = 0.005  # seconds that staged rows wait for company if nobody awaits their commit

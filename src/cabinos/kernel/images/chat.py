@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cabinos.kernel.image import Call, Exit, Result, Step, Syscall
+from cabinos.kernel.images import plan
 
 __all__ = ["MAX_STEPS", "Chat"]
 
@@ -25,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "think": None,
     "hand_back": False,
     "whole": False,
+    "plan": False,
 }
 
 
@@ -38,7 +40,8 @@ class Chat:
         `max_steps` limits the thoughts of one turn. `schema` is a JSON schema of the answer.
         `think` holds options of every thought: `temperature`, `top_p`, `seed`, `max_tokens`,
         `stop`, `raw`. `hand_back`: calls are not made but end the process, for its client to make
-        them. `whole`: nothing is swapped out or shortened; what does not fit is an error.
+        them. `whole`: nothing is swapped out or shortened; what does not fit is an error. `plan`:
+        the first turn begins with a plan, whose calls the kernel makes.
         """
         return {"phase": "start"} | {k: v for k, v in options.items() if v != DEFAULTS[k]}
 
@@ -55,6 +58,12 @@ class Chat:
                     state.get("answer", ""), note=state.get("note", "")
                 )
             return _think(_turn(state))
+        if phase in plan.PHASES:
+            assert results is not None
+            step = plan.resume(state, results["0"])
+            return _think(_without_plan(state), step) if isinstance(step, str) else step
+        if phase == "start" and state.get("plan"):
+            return plan.begin(state, dict(state.get("think") or {}))
         return _think(state)
 
 
@@ -69,6 +78,11 @@ def _think(state: dict[str, Any], say: str = "") -> Step:
     if say:
         options["say"] = say
     return {**state, "phase": "think", "steps": steps}, Syscall.one("think", **options)
+
+
+def _without_plan(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of an ordinary chat, once the plan was carried out or there is none."""
+    return {k: v for k, v in state.items() if k not in plan.STATE}
 
 
 def _turn(state: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Attacks on Cabin's own monitor, and on others in the same harness."""
