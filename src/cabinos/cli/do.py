@@ -43,6 +43,7 @@ MOST_INPUT = 8 << 20  # bytes taken from stdin
     help="The answer is JSON that fits the JSON schema in this file.",
 )
 @click.option("--seed", type=int, metavar="N", help="Of the model's choices.")
+@click.option("--plan", is_flag=True, help="Plan all calls first, before anything is read.")
 @click.option("--no-input", is_flag=True, help="Ask nobody: exit with 3 where a person is needed.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the answer, nothing on the way.")
 @as_json
@@ -51,6 +52,7 @@ def do_command(
     model: str | None,
     schema: Path | None,
     seed: int | None,
+    plan: bool,
     no_input: bool,
     quiet: bool,
     as_json: bool,
@@ -78,6 +80,7 @@ def do_command(
         budget=budget(options),
         schema=read_schema(schema),
         seed=seed,
+        plan=plan,
         interactive=True,
     )
     with open_session(model) as session:

@@ -82,7 +82,7 @@ def make_process(
     m.table.add(process)
     m.journal.append(pid, "spawn", image=spawn.image, title=process.title, parent=process.parent)
     if spawn.grants:
-        grant(m, process, spawn.grants)
+        grant(m, process, spawn.grants, first=parent is None)
     if spawn.image == "chat":
         grant_typed(m, process, typed_words(m, process))
     return process

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cabinos.kernel.driver import Tool
 from cabinos.kernel.errors import Denied
 from cabinos.kernel.grants import Grant, links, mint, occurs, spend, texts
-from cabinos.kernel.labels import Integrity, Label
+from cabinos.kernel.labels import TRUSTED, Integrity, Label
 from cabinos.kernel.policy import Origin, Request, Subject, Value, Verdict, check
 
 if TYPE_CHECKING:
@@ -86,11 +86,20 @@ def typed_words(m: "Machine", process: "Process") -> str:
     )
 
 
-def grant(m: "Machine", process: "Process", proposals: Sequence[Mapping[str, Any]]) -> None:
-    """Mints what a planner proposes; raises Denied or InvalidArguments. Staged."""
+def grant(
+    m: "Machine",
+    process: "Process",
+    proposals: Sequence[Mapping[str, Any]],
+    *,
+    first: bool = False,
+) -> None:
+    """Mints what a planner proposes; raises Denied or InvalidArguments. Staged.
+
+    `first`: they come with the request, whatever was given with it to read.
+    """
     roles = {name: tool.roles for name, tool in m.tools.items()}
     typed = typed_words(m, process)
-    label = process.guard.label(process.label)
+    label = TRUSTED if first else process.guard.label(process.label)
     minted = mint(label, typed, proposals, roles, f"{process.pid}.{process.step}.")
     process.guard.grants += minted
     m.journal.append(process.pid, "grant", grants=[one.to_json() for one in minted])

@@ -42,6 +42,8 @@ class NewProcess(Body):
     code: str = ""
     model: str | None = None
     stay: bool = False
+    plan: bool = False
+    grants: tuple[dict[str, Any], ...] = ()
 
 
 class Words(Body):
@@ -72,6 +74,8 @@ async def spawn(request: Request) -> Response:
         code=asked.code,
         model=chosen.name,
         stay=asked.stay,
+        plan=asked.plan,
+        grants=asked.grants,
         **service.allowed(replace(chosen, cabin=True)),
     )
     (handle,) = await service.kernel.spawn_many([spawn])
