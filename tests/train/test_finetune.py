@@ -23,6 +23,7 @@ from cabinos.train.hardware import Machine, Processes
 from cabinos.train.model import Llama
 from cabinos.train.pretrain import pretrain
 from cabinos.train.row_batches import RowBatch, RowStream, alike, epoch_groups
+from cabinos.train.rows import open_speech
 from cabinos.train.saved import load_run
 from cabinos.train.session import Options
 from tests.train import runs
@@ -33,6 +34,15 @@ CPU = Machine(torch.device("cpu"), torch.float32)
 ALONE = Processes(0, 1)
 QUICK = Options(device="cpu", dtype="float32", compiled=False, threads=1, test_every=1000)
 ROOT = Path(__file__).parents[2]
+OWN_TEMPLATE = """\
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + ':' + message.content }}
+{%- for call in message.tool_calls or [] %}
+{{- '!' + call.function.name + (call.function.arguments | tojson) }}
+{%- endfor %}
+{{- '<|im_end|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant:' }}{%- endif %}"""
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +244,34 @@ def test_only_adapters_learn_and_the_engine_loads_them(
         assert np.allclose(added, weight.detach().numpy(), atol=1e-6), name
     export_hf(merged, tmp_path / "run" / "hf", tmp_path / "merged")
     assert (tmp_path / "merged" / "model.safetensors").is_file()
+
+
+def test_a_hugging_face_folder_keeps_its_own_template(material: Material, tmp_path: Path) -> None:
+    model, tokenizer = load_run(material.base)
+    folder = export_hf(model, tokenizer, tmp_path / "hf")
+    (folder / "chat_template.jinja").write_text(OWN_TEMPLATE)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    del config["chat_template"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    small = {"rank": 1, "tokens": 1024, "batch_tokens": 1024, "micro_tokens": 1024}
+    run = finetune(
+        tiny(**small, context=256), Material(folder, material.rows), tmp_path / "run", QUICK
+    )
+    ids, learnt = rows_of(run).row(0)
+    speech = open_speech(tmp_path / "run" / "hf")
+    text = speech.tokenizer.decode(ids.tolist(), special=True)
+    assert text.startswith("<|im_start|>user:how many")
+    said = speech.tokenizer.decode(ids[learnt].tolist(), special=True)
+    assert said.startswith('!units_convert{"value": ')
+    assert said.endswith("<|im_end|>")
+    _, companion = load_run(tmp_path / "run")
+    assert (companion / "chat_template.jinja").read_text() == OWN_TEMPLATE
+    assert json.loads((companion / "config.json").read_text())["dtype"] == "float32"
+
+
+def test_nothing_held_out_is_nothing_told(material: Material, tmp_path: Path) -> None:
+    finetune(tiny(tokens=512), Material(material.base, material.rows), tmp_path, QUICK)
+    assert "held_out" not in (tmp_path / "metrics.jsonl").read_text()
 
 
 def test_an_unknown_matrix_is_named(material: Material, tmp_path: Path) -> None:

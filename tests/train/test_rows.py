@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cabinos.drivers.model.call_format import CallFormat
-from cabinos.engine.chat_template import ChatTemplate
+from cabinos.engine.chat_template import CHATML, ChatTemplate
 from cabinos.engine.gguf import read_gguf
 from cabinos.engine.tokenizer import Tokenizer
 from cabinos.train.errors import CorpusError
@@ -115,6 +115,12 @@ def test_a_template_whose_prompts_begin_no_conversation_is_refused(speech: Speec
     for exactly in (True, False):
         with pytest.raises(ValueError, match="does not begin with the prompt"):
             encode_row(row, strange, exactly=exactly)
+
+
+def test_a_template_that_writes_no_calls_is_refused(speech: Speech) -> None:
+    plain = replace(speech, template=ChatTemplate({"default": CHATML}, speech.tokenizer, "test"))
+    with pytest.raises(ValueError, match="message 1: the chat template .* writes no calls"):
+        encode_row(conversation(Random(1)), plain)
 
 
 def test_rows_are_encoded_once_and_read_from_the_disk(speech: Speech, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cabinos.kernel.asks import COLUMNS, Ask
 from cabinos.kernel.events import Event
 from cabinos.kernel.kernel import Kernel, ProcessHandle
 from cabinos.kernel.process import State
+from cabinos.kernel.settle import as_text
 from cabinos.serve.conversation import find, unknown
 from cabinos.serve.encode import Json
 from cabinos.serve.errors import ApiError
@@ -111,10 +112,8 @@ def _event(kernel: Kernel, row: Entry) -> Event | None:
         return None
     if row.kind == "think":
         return Event(row.pid, "thought", {"page": row.body["page"]}) if row.body["ok"] else None
-    value = row.body.get("value")
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if (page := row.body.get("page")) is not None:
-        text = kernel.pages.get(page).text
+    page = row.body.get("page")
+    text = as_text(row.body.get("value")) if page is None else kernel.pages.get(page).text
     data = {"id": row.body.get("call", "0"), "text": text, "ok": row.body["ok"]}
     return Event(row.pid, "result", data)
 

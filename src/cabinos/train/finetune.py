@@ -63,7 +63,7 @@ def finetune(
     run = conduct(
         lambda machine, group: open_run(config, material, out, machine, group),
         options or Options(),
-        measure="nats a token, and the shares of tokens and rows that are right",
+        measure="loss, and the shares of tokens and rows that are right",
         dynamic=True,
     )
     if config.rank and run.processes.rank == 0:

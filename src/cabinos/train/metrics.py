@@ -38,7 +38,7 @@ class Watcher(Protocol):
         ...
 
     def evaluated(self, step: int, held_out: dict[str, float]) -> None:
-        """After an evaluation on held-out texts."""
+        """After an evaluation, which gives nothing if nothing is held out."""
         ...
 
 
@@ -60,6 +60,8 @@ class MetricsLog:
 
     def evaluated(self, step: int, held_out: dict[str, float]) -> None:
         """After an evaluation on held-out texts."""
+        if not held_out:
+            return
         facts = {domain: round(value, 5) for domain, value in held_out.items()}
         self._file.write(json.dumps({"step": step, "held_out": facts}) + "\n")
 
@@ -96,6 +98,8 @@ class ProgressBar:
 
     def evaluated(self, step: int, held_out: dict[str, float]) -> None:
         """After an evaluation on held-out texts."""
+        if not held_out:
+            return
         parts = "  ".join(f"{domain} {value:.3f}" for domain, value in held_out.items())
         self._bar.console.print(
             f"update {step}, held out, {self._measure}: {parts}", highlight=False
