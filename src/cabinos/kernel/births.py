@@ -249,7 +249,7 @@ def _forked_calls(m: "Machine", original: Process) -> dict[str, Any]:
                 f"process {original.pid} is in the middle of {inner['n']}: fork it when that is "
                 f"done, or stopped."
             )
-        for key in ("s", "ask", "bound", "answer", "why", "wakes"):
+        for key in ("s", "ask", "bound", "checked", "answer", "why", "wakes"):
             record.pop(key, None)
             inner.pop(key, None)
     return pending
