@@ -36,6 +36,8 @@ def folder(oz_model: Path, tmp_path: Path) -> Path:
     """A folder with the files that the documentation speaks of."""
     for name in ("model.gguf", "base.gguf"):
         (tmp_path / name).symlink_to(oz_model)
+    (tmp_path / "OUT").mkdir()
+    (tmp_path / "OUT" / "nano-base.gguf").symlink_to(oz_model)
     (tmp_path / "notes.txt").write_text("The Lion said")
     (tmp_path / "person.json").write_text(
         '{"type": "object", "properties": {"n": {"type": "null"}}}'

@@ -258,12 +258,11 @@ def test_a_full_disk_is_one_clear_error(cabin: Cabin) -> None:
     assert cabin("say hi").stdout == "hi\n"
 
 
-def test_without_a_model_it_says_what_to_do(cabin: Cabin) -> None:
-    result = cabin("say hi", PUPPET_MODEL="none")
-    assert result.returncode == 1
-    assert "GGUF" in result.stderr
-    assert "config.toml" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_without_a_configured_model_the_brain_in_the_box_answers(cabin: Cabin) -> None:
+    result = cabin("what is 15% of 80", "--tools", "calculate", PUPPET_MODEL="none")
+    assert result.returncode == 0, result.stderr
+    assert "12" in result.stdout
+    assert "15% of 80 = 12" in result.stderr  # the tool's result, exactly
 
 
 def test_an_unknown_model_is_named_with_those_there_are(cabin: Cabin) -> None:

@@ -290,8 +290,8 @@ def test_narrow_gives_a_handle_that_holds_less(tmp_path: Path) -> None:
         async with open_kernel(tmp_path, tools=[read]) as k:
             granted = [files(tmp_path / "box", "rw")]
             assert await k.exec("read(narrow('box/a.txt'))", files=granted) == "r hello"
-            with pytest.raises(KernelError, match="in no folder"):
-                await k.exec("narrow('elsewhere/a.txt')", files=granted)
+            with pytest.raises(KernelError, match="not allowed"):
+                await k.exec("narrow('box/../a.txt')", files=granted)
 
     run(main())
 

@@ -108,7 +108,7 @@ def test_a_token_from_the_environment(tmp_path: Path) -> None:
     with command(tmp_path, "--host", "0.0.0.0", token="t" * 20) as server:
         port = server.told[-1]["url"].rsplit(":", 1)[1].removesuffix("/v1")
         server.told[-1]["url"] = f"http://127.0.0.1:{port}/v1"
-        assert server.client("t" * 20).models.list().data == []
+        assert isinstance(server.client("t" * 20).models.list().data, list)
         with pytest.raises(Exception, match="bearer token"):
             server.client("u" * 20).models.list()
         assert server.end(signal.SIGINT)[0] == 0

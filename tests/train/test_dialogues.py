@@ -17,12 +17,13 @@ from cabinos.cli.main import main
 from cabinos.train.dialogues import families
 from cabinos.train.dialogues.families import SHARES, family
 from cabinos.train.dialogues.fillers import Fillers
-from cabinos.train.dialogues.generate import SHOWN, generate
+from cabinos.train.dialogues.generate import generate
 from cabinos.train.dialogues.phrases import say
 from cabinos.train.dialogues.report import report
 from cabinos.train.dialogues.script import Call, Script, Template, Turn, World
 from cabinos.train.dialogues.stage import Stage, StageError
 from cabinos.train.errors import CorpusError
+from cabinos.train.tokenizer import TOOLS_SHOWN
 
 NOW = datetime(2026, 3, 14, 15, 9, tzinfo=UTC)
 
@@ -172,7 +173,7 @@ def test_what_a_row_holds(tmp_path: Path) -> None:
         calls = {c["name"] for m in row["messages"] for c in m.get("tool_calls", ())}
         assert calls <= set(names), row["template"]
         assert len(set(names) - {"escalate"}) == len(names) - ("escalate" in names)
-        assert len(names) <= max(SHOWN, len(calls)) + 1
+        assert len(names) <= max(TOOLS_SHOWN, len(calls)) + 1
         assert row["template"].startswith(f"{row['family']}/")
         assert all(
             m["content"] == m["content"].strip() for m in row["messages"] if m["role"] != "tool"

@@ -155,7 +155,7 @@ SECTIONS = {
         ),
         "train": (
             "cabinos.cli.train:train_command",
-            "Make a model: pre-train it, export it.",
+            "Make a model: pre-train it, make it an assistant, export it.",
         ),
         "eval": (
             "cabinos.cli.eval:eval_command",

@@ -104,7 +104,7 @@ def sign_command(
     parent: Path | None,
     comment: str,
 ) -> None:
-    """Write WEIGHTS' manifest, and sign it.
+    """Write the manifest of WEIGHTS, and sign it.
 
     The signature is minisign's: `minisign -Vm NAME.gguf.manifest.json -p KEY.pub` checks it too.
     """

@@ -39,7 +39,10 @@ LISTS: dict[str, tuple[tuple[str, ...], str]] = {
             "toothpaste, toilet paper"
         ),
     ),
-    "animal": (("animals/common",), "cat, dog, horse, rabbit, tiger, owl, penguin, elephant, frog"),
+    "animal": (
+        ("animals/common",),
+        "cat, dog, horse, rabbit, tiger, owl, penguin, elephant, frog, sheep, goat, wolf, bear",
+    ),
     "city": (
         ("geography/us_cities:city", "geography/english_towns_cities:cities"),
         (
