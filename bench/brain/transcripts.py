@@ -23,7 +23,7 @@ Pets are allowed, barbecues are not.
 """
 REQUESTS = (
     ["what is 15% of 482.50"],
-    ["--files", "lease.txt", "when does the lease end?"],
+    ["--files", "lease.txt", "are pets allowed?"],
     ["remember that my locker code is 4471"],
     ["what is my locker code?"],
     ["how many days until christmas"],
