@@ -175,26 +175,6 @@ def test_an_answer_to_a_result_has_no_other_figures(
     assert says(tokenizer, asked, text)  # nothing was looked up: it may know
 
 
-@pytest.mark.parametrize(
-    ("text", "allowed"),
-    [
-        ('house.txt, line 2: "heron"', True),
-        ("In docs/house.txt.", True),
-        ("It is in house.txt and lease.md", True),
-        ("Char.txt, line 2", False),
-        ("old-house.txt", False),
-        ("lease.txt", False),
-        ("No file says that. Nor txt", True),
-    ],
-)
-def test_an_answer_to_a_result_names_no_other_files(
-    tokenizer: Tokenizer, text: str, *, allowed: bool
-) -> None:
-    said = [Message("user", "in lease.md?"), Message("tool", "docs/house.txt:2: heron")]
-    of = IN_WORDS.constraint([move], tokenizer, None, sources(said))
-    assert says(tokenizer, of, text) is allowed
-
-
 def test_only_the_last_of_a_long_conversation_is_copied_from() -> None:
     given = sources([Message("user", "7 " * 5000), Message("user", "12 last")])
     assert len(given.words) < LENGTH + 10

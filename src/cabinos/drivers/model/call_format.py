@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cabinos.drivers.model.copying import FREE, Sources, object_rules, source_rules, text_rules
+from cabinos.drivers.model.copying import FREE, Sources, object_rules, prose, source_rules
 from cabinos.drivers.model.tool_calls import FUNCTION, HERMES, MISTRAL, PYTHON_TAG
 from cabinos.engine.errors import EngineError, InvalidRequest
 from cabinos.kernel.driver import Tool
@@ -147,7 +147,7 @@ class CallFormat:
 
         literal = _Literal(tokenizer)
         quoted = self.before.endswith('"')
-        rules = [*text_rules(given), *(source_rules(given) if given else ())]
+        rules = [f"TEXT: /{prose(given)}/", *(source_rules(given) if given else ())]
         for number, tool in enumerate(tools):
             name = json.dumps(tool.name)[1:-1] if quoted else tool.name
             between = literal(self.between)

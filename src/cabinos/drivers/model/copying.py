@@ -7,8 +7,7 @@ flags stay as their schema says, and so does what a tool marks `x-free`: code, t
 what it marks `"x-free": "arithmetic"` may also be operations on numbers that occur.
 A string may also be the parameter's default, or one of its `examples`.
 
-So is an answer that follows a tool's result: its figures are ones that were said, or small counts,
-and the files that it names are ones that were named.
+So is an answer that follows a tool's result: its figures are ones that were said, or small counts.
 """
 
 import json
@@ -21,7 +20,7 @@ from typing import Any
 from cabinos.drivers.numerals import decimal_of, read_numeral
 from cabinos.kernel.driver import Message
 
-__all__ = ["FREE", "Sources", "object_rules", "source_rules", "sources", "text_rules"]
+__all__ = ["FREE", "Sources", "object_rules", "prose", "source_rules", "sources"]
 
 FREE = "x-free"  # in a parameter's schema: any value of its type may be written, or "arithmetic"
 LENGTH = 2000  # characters of the conversation, the last ones, that may be copied from
@@ -32,8 +31,6 @@ WORDS = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|\s|[^\s\w]|_")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 JSON_NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 DIGITS = re.compile(r"\d+", re.ASCII)
-ENDINGS = "txt|md|csv|tsv|log|json|toml|yaml|html|pdf|docx|py"
-NAMES = re.compile(rf"[\w-]+\.(?:{ENDINGS})\b", re.ASCII)
 NUMERALS = re.compile(r"\d[\d,]*(?:\.\d+)?|[a-z]+|\S", re.ASCII)
 # Of JSON's text: escapes are one character, and a copy neither begins nor ends with a space.
 SOLID = r'(?:[^ \x1e\\]|\\["\\])(?:(?:[^\x1e\\]|\\.)*(?:[^ \x1e\\]|\\["\\]))?'
@@ -46,7 +43,6 @@ class Sources:
     words: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()  # runs of digits that an answer may have; none: any
-    files: tuple[str, ...] = ()  # and the names of files
 
 
 def sources(messages: Sequence[Message]) -> Sources:
@@ -60,32 +56,17 @@ def sources(messages: Sequence[Message]) -> Sources:
     words = [word for text in texts for word in (*WORDS.findall(text), BETWEEN)]
     found = dict.fromkeys(number for text in reversed(texts) for number in _numbers(text))
     figures: dict[str, None] = {}
-    files: dict[str, None] = {}
     if messages and messages[-1].role == "tool":
         figures = dict.fromkeys(run for text in reversed(texts) for run in DIGITS.findall(text))
-        files = dict.fromkeys(name for text in reversed(texts) for name in NAMES.findall(text))
-    few = slice(MOST_NUMBERS)
-    return Sources(tuple(words), tuple(found)[few], tuple(figures)[few], tuple(files)[few])
+    return Sources(tuple(words), tuple(found)[:MOST_NUMBERS], tuple(figures)[:MOST_NUMBERS])
 
 
-def text_rules(given: Sources | None, without: str = "") -> list[str]:
-    """The terminal TEXT, `without` a mark in it; after a result, figures and files that were told.
-
-    Every name of a file that ends as one of `ENDINGS` must be one of those that were.
-    """
-    rule = "TEXT: /(?s:.*)/"
-    rules = []
-    if given is not None and given.figures:
-        figure = f"({'|'.join(given.figures)}|{COUNTS})"
-        letter = r"[A-Za-z0-9_\-]"
-        known = "|".join(map(re.escape, given.files))
-        told = f" & ~/(.*[^A-Za-z0-9_\\-])?({known})/" if known else ""
-        rules.append(f"FILE: /{letter}+\\.({ENDINGS})/{told}")
-        before, after = r"/(?s:(.*[^A-Za-z0-9_\-])?)/", "/(?s:([^A-Za-z0-9].*)?)/"
-        rule = f"TEXT: /[^0-9]*({figure}[^0-9]+)*{figure}?/ & ~( {before} FILE {after} )"
-    if without:
-        rule += f" & ~/(?s:.*{re.escape(without)}.*)/"
-    return [*rules, rule]
+def prose(given: Sources | None) -> str:
+    """A regular expression for text; with no other figures than those given, if there are any."""
+    if given is None or not given.figures:
+        return "(?s:.*)"
+    figure = f"({'|'.join(given.figures)}|{COUNTS})"
+    return f"[^0-9]*({figure}[^0-9]+)*{figure}?"
 
 
 def _numbers(text: str) -> list[str]:

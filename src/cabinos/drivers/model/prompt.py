@@ -6,6 +6,7 @@ show tools get them in words, in the system message, in Hermes' format.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 from cabinos.drivers.model.call_format import BARE, CallFormat, as_function
-from cabinos.drivers.model.copying import sources, text_rules
+from cabinos.drivers.model.copying import prose, sources
 from cabinos.drivers.model.tool_calls import END_THINK, HERMES, THINK
 from cabinos.engine.errors import InvalidRequest
 from cabinos.kernel.driver import Message, Tool, ToolCall
@@ -154,8 +155,9 @@ class Prompter:
         if not tools and schema is not None:
             return Constraint.json_schema(dict(schema))
         if not tools:  # a small model would begin a call all the same: markup is no text
-            rules = text_rules(sources(copied), without=self.call_format.mark or BARE)
-            return Constraint.lark("\n".join(["start: TEXT", *rules])) if copied else None
+            mark = re.escape(self.call_format.mark or BARE)
+            rule = f"TEXT: /{prose(sources(copied))}/ & ~/(?s:.*{mark}.*)/"
+            return Constraint.lark(f"start: TEXT\n{rule}") if copied else None
         if copied:  # other ones with each message, and a millisecond to make
             return self.call_format.constraint(tools, self.tokenizer, schema, sources(copied))
         key = json.dumps([[as_function(tool) for tool in tools], schema])
