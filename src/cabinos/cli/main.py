@@ -159,7 +159,7 @@ SECTIONS = {
         ),
         "eval": (
             "cabinos.cli.eval:eval_command",
-            "Measure what MODEL can do: tools, requests, grammar, facts, texts.",
+            "Measure what MODEL (default: the brain) can do.",
         ),
     },
 }
