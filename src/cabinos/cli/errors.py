@@ -56,6 +56,7 @@ def clear_errors(debug: bool) -> Iterator[None]:
 
 
 OWN = (
+    ("cabinos.brain.errors", "BrainError"),
     ("cabinos.engine.errors", "EngineError"),
     ("cabinos.kernel.errors", "KernelError"),
     ("cabinos.lab.evaluate.errors", "EvalError"),

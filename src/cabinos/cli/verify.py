@@ -1,10 +1,8 @@
 """`cabin verify` and `cabin sign`: whether a brain is the one that somebody put their name to."""
 
 import json
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,34 +11,15 @@ from cabinos.cli.errors import Failure
 if TYPE_CHECKING:
     from cabinos.brain.manifest import Manifest
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 OURS = Path(__file__).parent.parent / "brain" / "cabin.pub"
 RUNNER = Path(__file__).parent.parent / "engine" / "run.c"
 GgufFile = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-def _papers(command: Callable[P, R]) -> Callable[P, R]:
-    """Show what is wrong with a brain's papers as one line."""
-
-    @wraps(command)
-    def shown(*args: P.args, **kwargs: P.kwargs) -> R:
-        from cabinos.brain.errors import BrainError
-
-        try:
-            return command(*args, **kwargs)
-        except BrainError as error:
-            raise Failure(str(error)) from error
-
-    return shown
 
 
 @click.command("verify")
 @click.argument("weights", type=GgufFile, required=False)
 @click.option("--key", "key_path", type=GgufFile, help="A minisign public key. [default: Cabin's]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@_papers
 def verify_command(weights: Path | None, key_path: Path | None, as_json: bool) -> None:
     """Check that a brain's two files are the signed ones, to the last bit.
 
@@ -94,7 +73,6 @@ def verify_command(weights: Path | None, key_path: Path | None, as_json: bool) -
 @click.option("--command", default="", help="What makes the weights again.")
 @click.option("--parent", type=GgufFile, help="The GGUF file that it was finetuned from.")
 @click.option("--comment", default="", help="Is signed too, and shown by verify.")
-@_papers
 def sign_command(
     weights: Path | None,
     key_path: Path,
