@@ -35,13 +35,10 @@ class Request:
         return all(branch.finish_reason for branch in self.branches)
 
     def completion(self) -> Completion:
-        """The n branches asked for; of best_of, the likeliest, the likeliest first."""
+        """The n branches asked for; of best_of, those likeliest per token, the likeliest first."""
         kept = self.branches
         if self.params.ranked:
-            whole = self.params.rank_by == "whole"
-            kept = sorted(
-                kept, key=lambda b: -b.logprob_sum / (1 if whole else max(1, b.generated))
-            )
+            kept = sorted(kept, key=lambda b: -b.logprob_sum / max(1, b.generated))
             kept = kept[: self.params.n]
             for index, branch in enumerate(kept):
                 branch.index = index

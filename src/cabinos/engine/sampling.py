@@ -16,7 +16,7 @@ import secrets
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,7 @@ class SamplingParams:
     ignore_eos: bool = False  # treat an end token as an ordinary one
     logprobs: int | None = None  # None: none; 0: of the chosen token; n: and the n likeliest
     n: int = 1  # continuations to return
-    best_of: int | None = None  # continuations to generate; the n likeliest are kept
-    rank_by: Literal["token", "whole"] = "token"  # likeliest per token, or as a whole
+    best_of: int | None = None  # continuations to generate; the n likeliest per token are kept
     constraint: Constraint | None = None
 
     def __post_init__(self) -> None:

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["LocalModel", "LocalSettings"]
 
 TEMPERATURE = 0.7  # unless the settings, or the file, say something else
-# A small model whose first word slips is led astray by the grammar: what it may not say it says
-# otherwise. So it drafts its answer several times, and the likeliest by its own account is taken.
-DRAFTS, DRAFTING = 6, 0.7  # how often, at which temperature
 TOP_P = 0.95  # of every thought that is not greedy
 ROOM = 32_768  # tokens of keys and values that all slots get together, if one window needs no more
 
@@ -183,7 +180,7 @@ class LocalModel:
             finish=finish,
             input_tokens=completion.prompt_tokens,
             cached_tokens=completion.cached_tokens,
-            output_tokens=len(completion.choices[0].tokens),  # of what is said; drafts are free
+            output_tokens=completion.generated_tokens,
         )
 
     async def _begin(self, request: ThinkRequest) -> "tuple[list[int], Handle]":
@@ -211,16 +208,13 @@ class LocalModel:
                 f"{request.max_tokens}, together {len(prompt) + request.max_tokens}, but the "
                 f"window holds {self.window}: shorten the prompt or ask for a shorter answer."
             )
-        temperature = self.temperature if request.temperature is None else request.temperature
+        temperature = request.temperature
         small = self.tools_shown is not None
-        drafts = small and not temperature and not request.raw
         params = SamplingParams(
             max_tokens=request.max_tokens,
-            temperature=DRAFTING if drafts else temperature,
-            top_p=1.0 if drafts else TOP_P if request.top_p is None else request.top_p,
-            seed=request.seed or 0 if drafts else request.seed,
-            best_of=DRAFTS if drafts else None,
-            rank_by="whole",
+            temperature=self.temperature if temperature is None else temperature,
+            top_p=TOP_P if request.top_p is None else request.top_p,
+            seed=request.seed,
             stop=(*request.stop, *(() if request.raw else prompter.stop)),
             show_token_ids=() if request.raw else prompter.markup,
             constraint=prompter.constraint(
