@@ -151,6 +151,22 @@ class Terminal:
         """Keys as a person presses them; \x03 is Ctrl-C, \x04 is Ctrl-D."""
         os.write(self._ours, text.encode())
 
+    def press(self, key: str, text: str) -> None:
+        """A key, again each second until `text` has come.
+
+        CPython loses a Ctrl-C that comes between a prompt and its `select`; a person presses again.
+        """
+        deadline = time.monotonic() + PATIENCE
+        pressed = 0.0
+        while (at := self.seen.find(text, self._read)) < 0:
+            now = time.monotonic()
+            assert now < deadline, f"no {text!r} in {self.seen!r}"
+            if now - pressed > 3:
+                pressed = now
+                self.type(key)
+            assert self._more(), f"no {text!r} in {self.seen!r}"
+        self._read = at + len(text)
+
     def end(self) -> int:
         """Reads to the end and returns the exit code."""
         deadline = time.monotonic() + PATIENCE
