@@ -69,12 +69,19 @@ class _Extracted:
         return self._texts[version]
 
 
+def _read_out(arguments: Mapping[str, Any], result: str) -> str:
+    """The text below its path; what names the path itself, an error, as it is."""
+    path = str(arguments.get("path", ""))
+    return result if path in result else f"{path}:\n{result}"
+
+
 def files_read_with(extracted: _Extracted) -> Tool:
     """The tool `files_read`, with its memory of documents."""
 
     @tool(
         effect="pure",
         needs="files",
+        says=_read_out,
         hints="<named> say says read open show me the file contents of document pdf text print "
         "cat display what is in summarize readme first last lines",
     )

@@ -5,7 +5,8 @@ arguments stand; writing them anew, it slips. So the grammar of its calls takes 
 conversation, whole words in a row, and numbers that occur in it, in digits or in words. Choices and
 flags stay as their schema says, and so does what a tool marks `x-free`: code, texts to be composed;
 what it marks `"x-free": "arithmetic"` may also be operations on numbers that occur.
-A string may also be the parameter's default, or one of its `examples`.
+A string may also be the parameter's default, or one of its `examples`. Of a parameter marked
+`"x-copy": "time"`, only what can be read as a time is offered, if anything can; so of others.
 
 So is an answer that follows a tool's result: its figures are ones that were said, or small counts.
 """
@@ -17,11 +18,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from cabinos.drivers.model.readings import readable
 from cabinos.drivers.numerals import decimal_of, read_numeral
 from cabinos.kernel.driver import Message
 
 __all__ = ["FREE", "Sources", "object_rules", "prose", "source_rules", "sources"]
 
+AS = "x-copy"  # in a parameter's schema: what is copied is a time, a unit: see `readings`
 FREE = "x-free"  # in a parameter's schema: any value of its type may be written, or "arithmetic"
 LENGTH = 2000  # characters of the conversation, the last ones, that may be copied from
 MOST_NUMBERS = 200
@@ -43,6 +46,15 @@ class Sources:
     words: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()  # runs of digits that an answer may have; none: any
+    request: str = ""  # what the user said last
+    texts: tuple[str, ...] = ()  # all that words are copied from, the newest last
+
+    def readings(self, kind: str) -> list[str]:
+        """The parts of it that are a `kind`, one of `readings`.
+
+        A sum is one of the last request, not of those before, which "and times 3?" goes on with.
+        """
+        return readable(kind, (self.request,) if kind == "arithmetic" else self.texts)
 
 
 def sources(messages: Sequence[Message]) -> Sources:
@@ -58,7 +70,14 @@ def sources(messages: Sequence[Message]) -> Sources:
     figures: dict[str, None] = {}
     if messages and messages[-1].role == "tool":
         figures = dict.fromkeys(run for text in reversed(texts) for run in DIGITS.findall(text))
-    return Sources(tuple(words), tuple(found)[:MOST_NUMBERS], tuple(figures)[:MOST_NUMBERS])
+    request = next((message.text for message in reversed(messages) if message.role == "user"), "")
+    return Sources(
+        tuple(words),
+        tuple(found)[:MOST_NUMBERS],
+        tuple(figures)[:MOST_NUMBERS],
+        request[-LENGTH:],
+        tuple(texts),
+    )
 
 
 def prose(given: Sources | None) -> str:
@@ -141,7 +160,10 @@ def _value(schema: Mapping[str, Any], given: Sources, style: Mapping[str, Any]) 
     """A value as an expression of the grammar."""
     kind = schema.get("type")
     told = [schema[k] for k in ("default",) if k in schema] + list(schema.get("examples", ()))
-    if schema.get(FREE) == "arithmetic" and given.words:
+    readings = given.readings(schema[AS]) if isinstance(schema.get(AS), str) else []
+    if readings:
+        copied = " | ".join(json.dumps(json.dumps(part, ensure_ascii=False)) for part in readings)
+    elif schema.get(FREE) == "arithmetic" and given.words:
         copied = "COPY | ARITHMETIC" if given.numbers else "COPY"
     elif schema.get(FREE) or {"enum", "const", "pattern", "format", "$ref"} & schema.keys():
         copied = ""
