@@ -59,7 +59,7 @@ def driver(
     @tool(
         effect="pure",
         label="trusted",
-        says=lambda _, result: f"That's {_said(result)}",
+        says=lambda _, result: _said("That's", result),
         hints="what date day will it be in days weeks months years from now after before later "
         "ago from today add business days deadline due weekday of what day is was which eve",
     )
@@ -98,17 +98,18 @@ def shown(moment: date) -> str:
 
 
 def _now_said(arguments: Mapping[str, Any], result: str) -> str:
+    said = _said("It's", result)
     zone = arguments.get("zone")
-    return f"It's {_said(result)}{f' in {zone}' if zone else ''}"
+    return f"{said} in {zone}" if zone and said != result else said
 
 
-def _said(result: str) -> str:
-    """`Tuesday, 2026-11-24, 10:30` of what `shown` shows; anything else as it is."""
+def _said(begin: str, result: str) -> str:
+    """`It's Tuesday, 2026-11-24, 10:30` of what `shown` shows; anything else as it is."""
     written, _, weekday = result.partition(" (")
     day, _, clock = written.partition("T")
     if weekday.rstrip(")").lower() not in WEEKDAYS:
         return result
-    return ", ".join(filter(None, (weekday.rstrip(")"), day, clock[:5])))
+    return f"{begin} {', '.join(filter(None, (weekday.rstrip(')'), day, clock[:5])))}"
 
 
 def told(length: Mapping[str, Any]) -> str:

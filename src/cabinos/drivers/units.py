@@ -205,15 +205,13 @@ def driver(_config: Mapping[str, Any]) -> Driver:
     return Driver("units", tools=[units_convert])
 
 
-Unit = Annotated[
-    str,
-    Field(
+def _unit_field(copied: str) -> Any:
+    return Field(
         min_length=1,
         max_length=40,
         description="like km, lb, °F, GiB, cup",
-        json_schema_extra={"x-copy": "unit"},
-    ),
-]
+        json_schema_extra={"x-copy": copied},
+    )
 
 
 @tool(
@@ -226,8 +224,8 @@ Unit = Annotated[
 )
 async def units_convert(
     value: Annotated[str | int | float, Field(description="a number, or a fraction like 3/4")],
-    from_unit: Unit,
-    to_unit: Unit,
+    from_unit: Annotated[str, _unit_field("counted unit")],
+    to_unit: Annotated[str, _unit_field("other unit")],
 ) -> str:
     """Converts a quantity exactly. Length, mass, volume, area, speed, temperature, data, time."""
     exact = convert(_number(value), from_unit, to_unit)

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from cabinos.drivers.arithmetic import Apply, Node
 from cabinos.drivers.arithmetic import parse as parse_arithmetic
+from cabinos.drivers.numerals import is_number
 from cabinos.drivers.units import is_unit
 from cabinos.drivers.when import parse as parse_time
 from cabinos.drivers.zones import zone_of
@@ -31,14 +32,14 @@ SOME_DAY = datetime(2026, 11, 24, 12, tzinfo=UTC)  # whether a time can be read 
 def readable(kind: str, texts: Sequence[str]) -> list[str]:
     """The longest parts of the texts that are a `kind`, each once; none for an unknown kind.
 
-    "arithmetic": only what has all the numbers of its text. "unit": two at least.
+    "arithmetic": only what has all the numbers of its text. "counted unit": the units with a number
+    before them, "other unit": those without; both are all units where one would be none.
     """
+    if kind in ("counted unit", "other unit"):
+        return _units(kind, "\n".join(texts))
     if kind not in READERS:
         return []
     parts = list(dict.fromkeys(part for text in texts for part in _parts(kind, text)))
-    if kind == "unit":
-        parts = [part for part in parts if part != "in" or len(parts) < 3]  # rarely an inch
-        return parts if len(parts) > 1 else []
     if kind == "arithmetic":
         numbers = sum(len(FIGURE.findall(text)) for text in texts)
         return [part for part in parts if len(FIGURE.findall(part)) == numbers]
@@ -48,8 +49,7 @@ def readable(kind: str, texts: Sequence[str]) -> list[str]:
 @lru_cache(256)
 def _parts(kind: str, text: str) -> tuple[str, ...]:
     read = READERS[kind]
-    pattern = UNIT_WORD if kind == "unit" else WORD
-    spans = [match.span() for match in pattern.finditer(text)][-WORDS:]
+    spans = [match.span() for match in WORD.finditer(text)][-WORDS:]
     found: list[str] = []
     first = 0
     while first < len(spans):
@@ -61,6 +61,26 @@ def _parts(kind: str, text: str) -> tuple[str, ...]:
                 break
         first += 1
     return tuple(found)
+
+
+@lru_cache(256)
+def _units(kind: str, text: str) -> list[str]:
+    words = [match[0] for match in UNIT_WORD.finditer(text)][-WORDS:]
+    found: dict[str, bool] = {}  # whether a number stands before it
+    at = 0
+    while at < len(words):
+        size = next((n for n in (3, 2, 1) if is_unit(" ".join(words[at : at + n]))), 0)
+        if size:
+            unit = " ".join(words[at : at + size])
+            before = words[at - 1].lower() if at else ""
+            found[unit] = found.get(unit, False) or before in ("a", "an") or is_number(before)
+        at += size or 1
+    if len(found) > 2 and not found.get("in", True):
+        del found["in"]  # hardly an inch
+    if len(found) < 2:
+        return []
+    chosen = [unit for unit, counted in found.items() if counted == (kind == "counted unit")]
+    return chosen if 0 < len(chosen) < len(found) else list(found)
 
 
 def _shortened(part: str, reading: object, read: Callable[[str], object]) -> str:
@@ -98,6 +118,5 @@ def _sum(part: str) -> Node | None:
 READERS: dict[str, Callable[[str], object]] = {
     "arithmetic": _reads(_sum),
     "time": _reads(lambda part: parse_time(part, SOME_DAY)),
-    "unit": is_unit,
     "zone": _reads(zone_of),
 }
