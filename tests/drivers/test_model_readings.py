@@ -38,6 +38,9 @@ from cabinos.drivers.model.readings import EDGES, readable
         ("other unit", "100°C in °F", ["°F"]),
         ("counted unit", "2 fl oz to ml", ["fl oz"]),
         ("other unit", "how far is 10km", []),  # into what?
+        ("file", "open work/old/travel-final.py, please", ["work/old/travel-final.py"]),
+        ("file", "what's in notes.txt?", ["notes.txt"]),
+        ("file", "open the work folder", []),
         ("colour", "red", []),
     ],
 )

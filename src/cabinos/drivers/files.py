@@ -39,7 +39,10 @@ LISTED = re.compile(r"^(\S.*?)  (\S.*)$")  # a name, and what is said of it
 KEPT = 8  # documents whose text is kept for the next page
 
 InFolder = Annotated[str, Field(description="folder, or folder/inner/path")]
-FilePath = Annotated[str, Field(description="folder/inner/path of the file")]
+FilePath = Annotated[
+    str,
+    Field(description="folder/inner/path of the file", json_schema_extra={"x-copy": "file"}),
+]
 
 
 def driver(_config: Mapping[str, Any]) -> Driver:

@@ -25,6 +25,7 @@ LONGEST = 14  # words of a reading
 EDGES = "\"'`,;:!?."
 WORD = re.compile(r"\S+")
 UNIT_WORD = re.compile(r"[^\W\d_]+(?:/[^\W\d_]+)*[²³]?|[°µ][^\W\d_]+|[^\w\s]|\d+(?:[.,]\d+)*")
+FILE = re.compile(r"(?:[\w.-]+/)*[\w.-]*\w\.\w{1,5}")
 FIGURE = re.compile(r"\d+(?:[.,]\d+)*")
 SOME_DAY = datetime(2026, 11, 24, 12, tzinfo=UTC)  # whether a time can be read depends on no day
 
@@ -117,6 +118,7 @@ def _sum(part: str) -> Node | None:
 
 READERS: dict[str, Callable[[str], object]] = {
     "arithmetic": _reads(_sum),
+    "file": FILE.fullmatch,
     "time": _reads(lambda part: parse_time(part, SOME_DAY)),
     "zone": _reads(zone_of),
 }
