@@ -177,11 +177,12 @@ class _Meter:
     def __init__(self, m: "Machine", process: Process) -> None:
         self._events = m.events
         self._pid = process.pid
+        self._label = process.label
         self._text: list[str] = []
 
     def emit(self, text: str) -> None:
         self._text.append(text)
-        self._events.emit(self._pid, "text", text=text)
+        self._events.emit(self._pid, "text", text=text, label=self._label)
 
     def spent(self, model: Model, prompt: int) -> tuple[int, int]:
         """(tokens, micros) of an attempt that broke off: nothing if nothing had come."""
