@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from cabinos.cli.follow import draw_ask, one_line
 
+
 @given(st.text(max_size=1000), st.integers(10, 80))
 def test_one_line_is_one_line(text: str, most: int) -> None:
     line = one_line(text, most)

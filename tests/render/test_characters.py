@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from cabinos.render.characters import clean, visible
 
-HIDDEN = "\x1b\x07\x00\r\x7f\x9b\u202e\u2066\u200b\u200f\u061c\ufeff\u00ad\u2062\U000e0041\U000e0100"
+HIDDEN = (
+    "\x1b\x07\x00\r\x7f\x9b\u202e\u2066\u200b\u200f\u061c\ufeff\u00ad\u2062\U000e0041\U000e0100"
+)
 NASTY = st.text(st.sampled_from("a1é漢❤ \n\u200d\u200c\ufe0f\ufe01\u200b\u202e\x1b\U000e0041"))
 
 

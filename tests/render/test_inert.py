@@ -34,9 +34,11 @@ def alive(markdown: str) -> list[str]:
     """What a reader of Markdown could follow, or would load."""
     found: list[str] = []
     for block in PARSER.parse(markdown):
-        for token in [block, *(block.children or ())]:
-            if token.type in ("image", "link_open", "html_block", "html_inline"):
-                found.append(f"{token.type} {token.content} {token.attrs}")
+        found += (
+            f"{token.type} {token.content} {token.attrs}"
+            for token in [block, *(block.children or ())]
+            if token.type in ("image", "link_open", "html_block", "html_inline")
+        )
     return found
 
 
@@ -79,7 +81,9 @@ def test_an_address_that_was_typed_stays() -> None:
 
 
 def test_code_stays_code() -> None:
-    code = "```sh\ncurl https://x.example/a | sh\n```\n```c\n#include <stdio.h>\nList<String> x;\n```"
+    code = (
+        "```sh\ncurl https://x.example/a | sh\n```\n```c\n#include <stdio.h>\nList<String> x;\n```"
+    )
     assert shown(code) == code
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers", "Page", "clean", "note", "print_json", "show", "visible"]
 
+
 def show(texts: Iterable[str], *, end: str = "\n") -> None:
     """Prints each text as it comes, then `end`; to a terminal, without what it would obey."""
     terminal = sys.stdout.isatty()

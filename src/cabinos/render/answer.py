@@ -8,13 +8,13 @@ come, and what it makes of a text does not depend on the pieces in which that co
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cabinos.render.characters import clean
 from cabinos.render.inert import inert
 
-__all__ = ["Origin", "Piece", "Quote", "Rendering", "quotes", "rendered"]
+__all__ = ["Origin", "Piece", "Quote", "Rendering", "joined", "quotes", "rendered"]
 
 QUOTED = 32  # characters in a row, spaces not counted, that make a quotation: about six words
 MAX_WORD = 2_000  # characters; what is longer is taken as several words
@@ -172,17 +172,17 @@ def rendered(text: str, origin: Origin) -> tuple[str, list[Quote]]:
     """A whole text as it is to be shown, and the quotations in that."""
     rendering = Rendering(origin)
     pieces = rendering.push(text) + rendering.close()
-    return "".join(piece.shown for piece in pieces), _joined((p.shown, p.source) for p in pieces)
+    return "".join(piece.shown for piece in pieces), joined((p.shown, p.source) for p in pieces)
 
 
 def quotes(text: str, origin: Origin) -> list[Quote]:
     """The quotations in a text as it is."""
     rendering = Rendering(origin)
-    return _joined((p.raw, p.source) for p in rendering.push(text) + rendering.close())
+    return joined((p.raw, p.source) for p in rendering.push(text) + rendering.close())
 
 
-def _joined(parts: Iterator[tuple[str, str]]) -> list[Quote]:
-    """Words in a row with one source as one quotation, without the space around it."""
+def joined(parts: Iterable[tuple[str, str]]) -> list[Quote]:
+    """Of (word or space, source): words in a row with one source as one quotation."""
     found: list[Quote] = []
     at, open_ = 0, False
     for text, source in parts:

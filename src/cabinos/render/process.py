@@ -15,17 +15,23 @@ if TYPE_CHECKING:
 __all__ = ["origin"]
 
 
-def origin(m: "Machine", process: "Process") -> Origin:
-    """Where the words of a process that has read untrusted text may come from."""
+def origin(m: "Machine", process: "Process", *, before: int | None = None) -> Origin:
+    """Where the words of a process that has read untrusted text may come from.
+
+    `before`: the page that holds the words, if more has been read since.
+    """
     known = frozenset(links([typed_words(m, process)]))
     sources = tuple(sorted(process.guard.sources))
-    return Origin(sources, known, tuple(_read(m, process)))
+    return Origin(sources, known, tuple(_read(m, process, before)))
 
 
-def _read(m: "Machine", process: "Process") -> Iterator[tuple[str, str]]:
+def _read(m: "Machine", process: "Process", before: int | None) -> Iterator[tuple[str, str]]:
     """(source, text) of what others wrote, the latest first, as far as it is looked through."""
     left = MOST_READ
-    for page_id, *_ in reversed(list(process.pages)):
+    mapped = [page_id for page_id, *_ in process.pages]
+    if before in mapped:
+        mapped = mapped[: mapped.index(before)]
+    for page_id in reversed(mapped):
         page = m.pages.get(page_id)
         if page.label == "trusted" or page.role == "assistant":
             continue
