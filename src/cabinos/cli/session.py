@@ -188,8 +188,10 @@ class Session:
             for number, _, _ in self.kernel.table.get(pid).pages:
                 page = self.kernel.pages.get(number)
                 if page.role in ("user", "assistant") and page.text:
-                    mine = page.label == "trusted" or origin is None
-                    said[page.role] = page.text if mine else rendered(page.text, origin)[0]
+                    text = page.text
+                    if origin is not None and page.label == "untrusted":
+                        text, _ = rendered(text, origin)
+                    said[page.role] = text
             return [(role, said[role]) for role in ("user", "assistant") if role in said]
 
         return self.do(read())
