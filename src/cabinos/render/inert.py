@@ -8,8 +8,7 @@ HTML live is broken wherever it stands, in a way that can be read and is still c
     <img src=//evil.example/x>       ‹img src=//evil.example/x>
     https://bank.example@evil.org/   ‹evil.org/›
 
-In a fenced block, addresses and tags that load nothing stay as they are: there they are code, and
-where a reader sees no block, an address still shows its own host.
+In a fenced block, tags that load nothing stay as they are: there, `List<String>` is code.
 """
 
 import re
@@ -29,6 +28,7 @@ ADDRESS = re.compile(
     r"|(?<![\w.@/‹-])(?P<www>www\.[^\s<>\"'`\[\]{}|^]+)",
     re.IGNORECASE,
 )
+WWW = re.compile(r"www\.", re.IGNORECASE)  # many readers make a link of that alone
 WEB = ("http", "https", "ftp", "ws", "wss")
 MARKUP = re.compile(r"\](?=[(:])|<(?=[a-z/!?])", re.IGNORECASE)
 # Tags that load, run, hide where they lead, or change how the rest is read; and those that have
@@ -46,8 +46,7 @@ def inert(word: str, known: Collection[str] = (), *, code: bool = False) -> str:
 
     `code`: it stands in a fenced block.
     """
-    if code:
-        return LOADING.sub(_broken, word)
+    markup = LOADING if code else MARKUP
     parts, at = [], 0
     for found in ADDRESS.finditer(word):
         address = found[0].rstrip(".,;:!?*_~")
@@ -58,13 +57,13 @@ def inert(word: str, known: Collection[str] = (), *, code: bool = False) -> str:
         if start < at or whole is None:
             continue
         if word[start - 1 : start] == "<" and word[end : end + 1] == ">":  # an autolink
-            parts.append(MARKUP.sub(_broken, word[at : start - 1]))
+            parts.append(markup.sub(_broken, word[at : start - 1]))
             at = end + 1
         else:
-            parts.append(MARKUP.sub(_broken, word[at:start]))
+            parts.append(markup.sub(_broken, word[at:start]))
             at = end
         parts.append(address if address in known else _shown(whole))
-    return "".join([*parts, MARKUP.sub(_broken, word[at:])])
+    return "".join([*parts, markup.sub(_broken, word[at:])])
 
 
 def _broken(found: "re.Match[str]") -> str:
@@ -80,7 +79,8 @@ def _shown(found: "re.Match[str]") -> str:
     else:
         scheme = found["scheme"].lower()
         text = ("" if scheme in WEB else f"{scheme} ") + _host(found["rest"])
-    return f"‹{MARKUP.sub(_broken, text.replace('://', ':'))}›"  # and no other one within
+    text = WWW.sub("www[.]", text.replace("://", ":"))  # nothing is alive within it either
+    return f"‹{MARKUP.sub(_broken, text)}›"
 
 
 def _host(rest: str) -> str:
