@@ -1,4 +1,4 @@
-"""Nothing that was alive in Markdown or HTML is alive afterwards; a Markdown parser is the judge."""
+"""Nothing that was alive in Markdown or HTML is so afterwards; a Markdown parser is the judge."""
 
 from html.parser import HTMLParser
 

@@ -144,8 +144,11 @@ class Follower:
         return Ending("exit", text, status, data.get("value"))
 
     def _tell_origin(self) -> None:
-        """Whose words the answer may hold, where the person has seen it."""
-        if self.origin is not None and self.page.streams:
+        """Whose words the answer may hold, where the person sees it and has not been told."""
+        if self.origin is None or not self.page.streams:
+            return
+        if self.origin.sources != self.page.named:
+            self.page.named = self.origin.sources
             names = ", ".join(self.origin.sources[:SOURCES]) or "what came with the request"
             more = len(self.origin.sources) - SOURCES
             others = f" and {more} more" if more > 0 else ""

@@ -133,7 +133,7 @@ def _granted(text: str) -> "FileGrant":
     for mode in ("rw", "r"):
         bare, found = _without(path, mode)
         if found:
-            return files(bare, mode, private=private)  # type: ignore[arg-type]
+            return files(bare, mode, private=private)
     return files(path, private=private)
 
 

@@ -58,6 +58,7 @@ class Page:
         self._terminal = sys.stdout.isatty()
         self._open = False  # a line of the answer has no end yet
         self._painter: Painter | None = None
+        self.named: tuple[str, ...] = ()  # sources of the answers, of which a note has told
 
     @property
     def streams(self) -> bool:
