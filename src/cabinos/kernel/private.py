@@ -32,7 +32,8 @@ HIDDEN = (
 
 def held_back(m: "Machine", process: Process, model: Model) -> Held:
     """The pages of a process that may not go to the model; none if that is on this machine."""
-    if model.local:
+    bound = process.guard.readers  # of all that it has read
+    if model.local or bound is None or model.name in bound:
         return ()
     pages = enumerate(m.pages.get(page_id) for page_id, *_ in process.pages)
     return [(at, page) for at, page in pages if not _may_read(model, page)]

@@ -185,8 +185,9 @@ def _join(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset
 
 def _made_by(m: "Machine", process: Process) -> frozenset[str] | None:
     """Who may read the call: a result may hold its arguments. It stands in the last page."""
-    if not process.pending["paged"] or not len(process.pages):
-        return process.guard.readers
+    bound = process.guard.readers
+    if bound is None or not process.pending["paged"] or not len(process.pages):
+        return bound
     *_, (last, *_) = process.pages
     return readers_of(m.pages.get(last))
 
