@@ -193,7 +193,6 @@ def report(session: "Session", pid: int, ending: Ending, follower: Follower) -> 
         "pid": pid,
         "status": status,
         "text": ending.text if ending.why in ("exit", "message") else "",
-        "label": process.label,
         "value": ending.value,
         "model": process.model,
         "usage": {
@@ -204,11 +203,7 @@ def report(session: "Session", pid: int, ending: Ending, follower: Follower) -> 
         "calls": follower.calls,
         "asks": asks,
     }
-    if follower.origin is not None and data["text"]:
-        from cabinos.render.answer import quotes
-
-        data["sources"] = list(follower.origin.sources)
-        data["annotations"] = [asdict(quote) for quote in quotes(data["text"], follower.origin)]
+    data |= follower.provenance(data["text"])
     if ending.why not in ("exit", "message"):
         data["why"] = process.waiting or ""
     return data

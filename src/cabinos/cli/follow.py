@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from cabinos.cli.errors import BLOCKED
 from cabinos.cli.terminal import Answers, Page, visible
+from cabinos.render.answer import Origin, rendered
 
 if TYPE_CHECKING:
     from cabinos.cli.session import Feed, Session
     from cabinos.kernel.asks import Ask
     from cabinos.kernel.events import Event
-    from cabinos.render.answer import Origin
 
 __all__ = ["Ending", "Follower", "draw_ask", "how_to_answer", "one_line"]
 
@@ -123,7 +123,8 @@ class Follower:
                 self.calls.append(made)
             made["ok"] = data["ok"]
         sign = "→" if data["ok"] else "✗"
-        self.page.note(f"  {sign} {one_line(data['text'])}")
+        text, _ = rendered(data["text"][: SHOWN * 4], Origin())
+        self.page.note(f"  {sign} {one_line(text)}")
 
     def _state(self, state: str, why: str, error: str) -> Ending | None:
         if state == "stopped":
@@ -142,6 +143,16 @@ class Follower:
         self.page.rest()
         self._tell_origin()
         return Ending("exit", text, status, data.get("value"))
+
+    def provenance(self, text: str) -> dict[str, Any]:
+        """For --json: the label of an answer, and what in it is quoted from what was read."""
+        origin = self.session.origin(self.pid)
+        if origin is None:
+            return {"label": "trusted"}
+        from cabinos.render.answer import quotes
+
+        found = [asdict(quote) for quote in quotes(text, origin)]
+        return {"label": "untrusted", "sources": list(origin.sources), "annotations": found}
 
     def _tell_origin(self) -> None:
         """Whose words the answer may hold, where the person sees it and has not been told."""
