@@ -44,7 +44,6 @@ class Episode:
     gate: bool
     asked: int = 0
     names: Names = field(default_factory=Names)
-    lookups: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.evil_at = f"{EVIL}:{self.evil.port}"
