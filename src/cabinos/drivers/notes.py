@@ -2,10 +2,12 @@
 
 Notes are rows of the store. A write is staged and committed in one transaction with the call's
 result, so a crash leaves both or neither: that is what makes it `local`. A note is as trustworthy
-as what its writer had read, and whoever recalls it has read that too.
+as what its writer had read, and whoever recalls it has read that too. It goes to no model elsewhere
+but the one that it was written with: a note made with a brain on this machine stays on it.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -28,7 +30,10 @@ MAX_ROWS = 50  # notes of one answer
 MAX_CANDIDATES = 5  # things that are named where several fit
 MORNING = clock_time(9)  # of a reminder that names only a day
 
-COLUMNS = "note.id, note.kind, note.list, note.text, note.created, note.done, note.due, note.label"
+COLUMNS = (
+    "note.id, note.kind, note.list, note.text, note.created, note.done, note.due, note.label, "
+    "note.readers"
+)
 Row = tuple[Any, ...]
 NoteText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 ListName = Annotated[str, Field(max_length=60, description="like shopping")]
@@ -72,10 +77,11 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         async with numbering:
             ((highest,),) = await context.store.read("SELECT coalesce(max(id), 0) FROM note")
             row = (highest + 1, kind, list_, text.strip(), context.label, context.pid)
+            readers = None if context.readers is None else sorted(context.readers)
             context.store.write(
-                "INSERT INTO note (id, kind, list, text, label, pid, created, due) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, now().timestamp(), due),
+                "INSERT INTO note (id, kind, list, text, label, pid, created, due, readers) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, now().timestamp(), due, json.dumps(readers)),
             )
         return int(highest + 1)
 
@@ -264,11 +270,12 @@ def _told(rows: Sequence[Row], nothing: str) -> Labelled:
     lines = [_line(row) for row in rows[:MAX_ROWS]]
     if len(rows) > MAX_ROWS:
         lines.append(f"[only the first {MAX_ROWS} are shown]")
-    return Labelled("\n".join(lines) or nothing, _label(rows[:MAX_ROWS]))
+    shown = rows[:MAX_ROWS]
+    return Labelled("\n".join(lines) or nothing, _label(shown), _readers(shown))
 
 
 def _line(row: Row) -> str:
-    number, kind, list_, text, created, done, due, _ = row
+    number, kind, list_, text, created, done, due, *_ = row
     if done:
         state = f"done {_date(done)}"
     elif due:
@@ -281,7 +288,14 @@ def _line(row: Row) -> str:
 
 
 def _label(rows: Sequence[Row]) -> Literal["trusted", "untrusted"]:
-    return "untrusted" if any(row[-1] != "trusted" for row in rows) else "trusted"
+    return "untrusted" if any(row[-2] != "trusted" for row in rows) else "trusted"
+
+
+def _readers(rows: Sequence[Row]) -> frozenset[str] | None:
+    """Who may read all of the notes beyond this machine; None: anybody."""
+    known = [json.loads(row[-1] or "[]") for row in rows]
+    bound = [frozenset(names) for names in known if names is not None]
+    return frozenset.intersection(*bound) if bound else None
 
 
 def _date(seconds: float) -> str:
@@ -306,13 +320,13 @@ def _done(now: Callable[[], datetime]) -> Tool:
     async def notes_todo_done(thing: Thing, *, context: Context) -> Labelled:
         """Marks a thing to do as done, by its number or its words."""
         row = await _find(context, thing, OPEN)
-        number, kind, _, text, _, done, _, label = row
+        number, kind, _, text, _, done, _, label, _ = row
         if kind != "todo":
             raise ToolError(f"note {number} is nothing to do.")
         if done is None:
             moment = now().timestamp()
             context.store.write("UPDATE note SET done = ? WHERE id = ?", (moment, number))
-        return Labelled(f"{number} is done: {text}", label)
+        return Labelled(f"{number} is done: {text}", label, _readers([row]))
 
     return notes_todo_done
 
@@ -328,9 +342,10 @@ def _done(now: Callable[[], datetime]) -> Tool:
 )
 async def notes_forget(thing: Thing, *, context: Context) -> Labelled:
     """Forgets a note, a reminder or a thing to do for good, by its number or its words."""
-    number, _, _, text, _, _, _, label = await _find(context, thing, "1")
+    row = await _find(context, thing, "1")
+    number, _, _, text, _, _, _, label, _ = row
     context.store.write("DELETE FROM note WHERE id = ?", (number,))
-    return Labelled(f"{number} is forgotten: {text}", label)
+    return Labelled(f"{number} is forgotten: {text}", label, _readers([row]))
 
 
 async def _find(context: Context, thing: str, among: str) -> Row:
@@ -356,7 +371,10 @@ async def _find(context: Context, thing: str, among: str) -> Row:
     fitting = [row for score, row in scored if score == most]
     if len(fitting) > 1:
         named = "; ".join(map(_named, fitting[:MAX_CANDIDATES]))
-        raise ToolError(f"{thing[:100]!r} may be one of these: {named}. Say its number.")
+        raise ToolError(
+            f"{thing[:100]!r} may be one of these: {named}. Say its number.",
+            readers=_readers(fitting),
+        )
     return fitting[0]
 
 
@@ -369,4 +387,4 @@ def _fit(wanted: set[str], text: str) -> tuple[int, float]:
 
 def _named(row: Row) -> str:
     """A candidate in an error, which is trusted: the words of others stay out of it."""
-    return f"{row[0]}, {row[3][:60]}" if row[-1] == "trusted" else f"{row[0]}"
+    return f"{row[0]}, {row[3][:60]}" if row[-2] == "trusted" else f"{row[0]}"
