@@ -9,7 +9,7 @@ rows come as counts, so that a hundred thousand battles are as cheap as the pair
 
 Where some models never lost to any of the others, no finite strengths are the likeliest (Ford
 1957). Then each model is given a draw with an average one, of weight DRAWS: that is what keeps them
-finite, and the result says so.
+finite, and the result says so; how far they reach is then a guess, with wide intervals.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ ELO = 400 / log(10)  # points of a rating to a logit: 400 more win ten times as 
 DRAWS = 0.5
 STEPS = 60
 HALVINGS = 30
+FAR = 15.0  # logits; what goes further than one in three million goes to infinity
 RIDGE = 1e-3  # on γ, where battles alone do not bound it
 
 
@@ -108,16 +109,24 @@ def fit(
 
 
 def bootstrap(design: Design, rounds: int, *, seed: int = 0) -> Bootstrap:
-    """`rounds` fits to resampled counts, each begun from the fit to the real ones."""
+    """`rounds` fits to resampled counts, each begun from the fit to the real ones.
+
+    Where that one had to be given draws, every resample would be like it and look certain: then the
+    rounds come from the normal approximation, N(θ, inverse Hessian), draws included.
+    """
     random = np.random.default_rng(seed)
     point = fit(design)
     start = np.concatenate([point.strengths, point.effects])
-    battles, share = int(design.count.sum()), design.count / design.count.sum()
-    found = np.empty((rounds, len(start)))
-    for row in found:
-        drawn = random.multinomial(battles, share).astype(np.float64)
-        again = fit(design, count=drawn, start=start, close=1e-4)
-        row[:] = np.concatenate([again.strengths, again.effects])
+    if point.drawn:
+        _, _, hessian = _look(design, design.count, DRAWS, start)
+        found = random.multivariate_normal(start, np.linalg.inv(hessian), rounds)
+    else:
+        found = np.empty((rounds, len(start)))
+        battles, share = int(design.count.sum()), design.count / design.count.sum()
+        for row in found:
+            count = random.multinomial(battles, share).astype(np.float64)
+            again = fit(design, count=count, start=start, close=1e-4)
+            row[:] = np.concatenate([again.strengths, again.effects])
     found[:, : design.models] -= found[:, : design.models].mean(axis=1, keepdims=True)
     return Bootstrap(found[:, : design.models], found[:, design.models :])
 
@@ -174,6 +183,8 @@ def _newton(
                 break
             step /= 2
         at, loss = at - step, further
+        if np.abs(at).max() > FAR:
+            return None
     return None
 
 

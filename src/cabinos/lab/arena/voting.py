@@ -4,19 +4,20 @@ Who meets follows from the battles so far, so nothing has to be kept beside them
 sides are random, and one battle in ten is shown a second time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from random import Random
 from time import time
 from typing import Literal
 
 from cabinos.lab.arena.answers import Answer
-from cabinos.lab.arena.battles import Battle, Battles, Winner, battle_of, meetings
+from cabinos.lab.arena.battles import Battle, Battles, Meeting, Winner, battle_of, meetings
 from cabinos.lab.arena.matchmaker import Outcome, rank_pairs
 from cabinos.lab.comparisons.agreement import Agreement, Lean, agreement, lean
 from cabinos.lab.comparisons.chance import dice, flipped, repeat_of
 from cabinos.lab.comparisons.collect import Choice, Question
+from cabinos.lab.comparisons.pair import Pair
 
-__all__ = ["Voting", "human_habits", "next_meeting", "outcomes"]
+__all__ = ["Voting", "as_pairs", "human_habits", "next_meeting", "outcomes"]
 
 WORTH: Mapping[str, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "bad": 0.5}
 
@@ -50,7 +51,10 @@ class Voting:
         earlier = [(battle.meeting, battle.repeat, battle.winner == "skip") for battle in mine]
         again = repeat_of(self._seed, earlier)
         meeting = again or next_meeting(
-            self._pairs, self._battles.found, mine, dice(self._seed, "meeting", len(mine))
+            self._pairs,
+            self._battles.found,
+            {battle.meeting for battle in mine},
+            dice(self._seed, "meeting", len(mine)),
         )
         if meeting is None:
             return None
@@ -83,16 +87,15 @@ class Voting:
 def next_meeting(
     pairs: Mapping[tuple[str, str], list[str]],
     battles: Iterable[Battle],
-    mine: Iterable[Battle],
+    seen: Collection[Meeting],
     random: Random,
-) -> tuple[str, str, str] | None:
-    """(model, model, prompt): of the two who should meet, about a prompt that is new to the rater.
+) -> Meeting | None:
+    """The two who should meet, about a prompt over which the rater has not `seen` them meet.
 
-    `mine`: what the rater has decided. None if there is nothing new.
+    None if there is nothing new.
     """
     names = sorted({name for pair in pairs for name in pair})
     number = {name: place for place, name in enumerate(names)}
-    seen = {battle.meeting for battle in mine}
     allowed = {(number[a], number[b]): (a, b) for a, b in pairs}
     known = list(outcomes(battles, number))
     for pair in rank_pairs(len(names), known, random, allowed=sorted(allowed)):
@@ -118,3 +121,29 @@ def human_habits(battles: Iterable[Battle]) -> tuple[Agreement, Lean]:
     again = [b for b in shown if b.repeat and b.winner != "skip" and (b.by, b.meeting) in before]
     same = agreement([before[b.by, b.meeting] for b in again], [b.winner for b in again])
     return same, lean([battle.choice for battle in shown])
+
+
+def as_pairs(
+    battles: Iterable[Battle], answers: Mapping[tuple[str, str], Answer]
+) -> Iterator[Pair]:
+    """Battles over texts as comparisons to learn from; without repeats and what was skipped."""
+    for battle in battles:
+        if battle.repeat or battle.winner == "skip" or battle.style is None:
+            continue
+        both = [answers.get((model, battle.prompt)) for model in (battle.a, battle.b)]
+        if battle.winner == "b":
+            both.reverse()
+        chosen, rejected = both
+        if chosen is None or rejected is None:
+            continue
+        yield Pair(
+            ({"role": "user", "content": chosen.turns[0]},),
+            chosen.messages,
+            rejected.messages,
+            tie=battle.winner in ("tie", "bad"),
+            both_bad=battle.winner == "bad",
+            source="arena",
+            rater=battle.by,
+            seconds=battle.seconds or None,
+            more={"models": [chosen.model, rejected.model]},
+        )
