@@ -90,7 +90,9 @@ def test_transcripts_of_hh() -> None:
     longer = _only(path, [{"chosen": turns("a", "b"), "rejected": turns("a", "c", "d", "e")}])
     assert [m["content"] for m in longer.rejected] == ["c", "d", "e"]
     # Where they part in what the human says, the whole answer before it belongs to both.
-    early = _only(path, [{"chosen": turns("a", "b", "c", "d"), "rejected": turns("a", "b", "x", "y")}])
+    early = _only(
+        path, [{"chosen": turns("a", "b", "c", "d"), "rejected": turns("a", "b", "x", "y")}]
+    )
     assert [m["content"] for m in early.prompt] == ["a"]
     assert [m["content"] for m in early.chosen] == ["b", "c", "d"]
     same = _only(path, [{"chosen": turns("a", "b"), "rejected": turns("a", "b")}])

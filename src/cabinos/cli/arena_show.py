@@ -94,8 +94,8 @@ def _remarks(board: "Leaderboard") -> list[str]:
     lines = [f"\n{board.battles:,} battles ({by}), {100 * board.ties:.0f} % without a winner."]
     if board.drawn:
         lines.append(
-            "Some models never lost to any of the others, which bounds no rating: half a draw with "
-            "an average model was added for each. More battles will tell."
+            "The battles alone bound no rating: somebody never lost, or a side or a style always "
+            "won. Half a draw with an average model was added for each. More battles will tell."
         )
     for who, share in board.consistent.items():
         lines.append(f"{who} said the same both ways round in {100 * share:.0f} % of its battles.")

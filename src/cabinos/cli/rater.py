@@ -1,5 +1,6 @@
 """A person at this terminal who compares two answers: blind, with one key for each."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -78,11 +79,27 @@ class TerminalRater:
             if not line:
                 raise EOFError
             return line.strip().lower()
-        import termios
+        return _pressed(sys.stdin.fileno())
 
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)  # a key pressed twice is no second answer
+
+def _pressed(terminal: int) -> str:
+    """The next key. What was pressed before is thrown away: nobody answers what they have not seen.
+
+    click.getchar would throw away what is pressed after the keys are shown, too.
+    """
+    import termios
+    import tty
+
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal, termios.TCSAFLUSH)
         note(LINE)
-        return click.getchar().lower()
+        key = os.read(terminal, 16).decode("utf-8", "replace").lower()
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+    if key in ("", "\x04"):
+        raise EOFError
+    return key
 
 
 def _show(console: "Console", question: "Question", progress: str) -> None:

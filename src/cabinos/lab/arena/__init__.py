@@ -11,5 +11,6 @@ checker        battles decided by what can be verified
 style          how long an answer is and how it is laid out
 bradley_terry  strengths out of battles, and how sure they are
 leaderboard    all of it in one table
+simulate       arenas that never were, to try all of it
 gap            the best open model against the best closed one, over time
 """
