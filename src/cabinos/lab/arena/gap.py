@@ -20,6 +20,7 @@ __all__ = ["Moment", "dated", "gaps", "plot"]
 COLOURS = {True: "#1a7f6b", False: "#b3432b"}
 KINDS = {True: "open", False: "closed"}
 GREY = "#666666"
+BEHIND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.6}  # a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def plot(board: Leaderboard, picture: Path) -> None:
 
 def _draw_ratings(axes: Any, board: Leaderboard) -> None:
     for place, row in enumerate(board.standings):
-        colour = COLOURS.get(row.open, GREY) if row.open is not None else GREY
+        colour = GREY if row.open is None else COLOURS[row.open]
         axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2, alpha=0.6)
         axes.plot([row.rating], [place], marker="o", color=colour)
     axes.set_yticks(range(len(board.standings)), [_name(row.model) for row in board.standings])
@@ -113,11 +114,13 @@ def _draw_releases(axes: Any, board: Leaderboard) -> None:
         axes.errorbar(days, [row.rating for row in own], errors, fmt="o", color=COLOURS[kind],
                       elinewidth=1, markersize=4)  # fmt: skip
         for row in own:
-            axes.annotate(_name(row.model), (_day(row), row.rating), xytext=(5, 4),
-                          textcoords="offset points", fontsize=7)  # fmt: skip
+            axes.annotate(
+                _name(row.model), (_day(row), row.rating), (5, 6), textcoords="offset points",
+                fontsize=7, bbox=BEHIND,
+            )  # fmt: skip
     axes.set(title="when a strength could first be had", ylabel="rating today")
     axes.margins(x=0.12)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="best")
     _dates(axes)
 
 
@@ -137,7 +140,7 @@ def _draw_gap(axes: Any, moments: Sequence[Moment]) -> None:
 
 def _dates(axes: Any) -> None:
     dates = import_module("matplotlib.dates")
-    locator = dates.AutoDateLocator(maxticks=6)
+    locator = dates.AutoDateLocator(minticks=3, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
     axes.grid(alpha=0.25)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp
 from random import Random
 
 import numpy as np
@@ -21,12 +22,19 @@ class Simulated:
 
 
 def simulate(
-    models: int, votes: int, *, noise: float = 0.1, seed: int = 0, active: bool = True
+    models: int,
+    votes: int,
+    *,
+    noise: float = 0.1,
+    spacing: float | None = None,
+    seed: int = 0,
+    active: bool = True,
 ) -> Simulated:
     """Votes on models of which 0 is the best and each is better than the next.
 
-    The rater prefers the better one, but at the rate `noise` the other. `active`: the matchmaker
-    says who meets; else chance does.
+    The rater prefers the better one, but at the rate `noise` the other. With `spacing`, in logits
+    between neighbours, the world is Bradley and Terry's instead: the nearer, the likelier an upset.
+    `active`: the matchmaker says who meets; else chance does.
     """
     random = Random(seed)  # noqa: S311 - no secret
     outcomes: list[Outcome] = []
@@ -35,7 +43,8 @@ def simulate(
             one, other = rank_pairs(models, outcomes, random)[0]
         else:
             one, other = random.sample(range(models), 2)
-        right = random.random() >= noise
+        wrong = noise if spacing is None else 1 / (1 + exp(spacing * abs(one - other)))
+        right = random.random() >= wrong
         outcomes.append((one, other, float((one < other) == right)))
     one, other, won = (np.asarray(column) for column in zip(*outcomes, strict=True))
     strengths = fit(Design.of(models, one, other, won)).strengths
