@@ -23,7 +23,7 @@ from cabinos.lab.arena.answers import (
 )
 from cabinos.lab.arena.battles import Battle, Battles, battle_of, meetings, read_battles
 from cabinos.lab.arena.checker import check
-from cabinos.lab.arena.contestants import Contestant, Facts, read_facts
+from cabinos.lab.arena.contestants import Contestant, Facts, name_of, read_facts
 from cabinos.lab.arena.errors import ArenaError
 from cabinos.lab.arena.gap import gaps, plot
 from cabinos.lab.arena.judge import decide
@@ -194,6 +194,11 @@ def test_wrong_prompts_are_told(tmp_path: Path, text: str, wrong: str) -> None:
     with pytest.raises(ArenaError, match="p.jsonl") as error:
         read_prompts(path)
     assert wrong in str(error.value)
+
+
+def test_a_name_may_have_a_dot() -> None:
+    names = {"qwen2.5": "qwen2.5", "a/b-1.5.gguf": "b-1.5", "x.gguf": "x"}
+    assert {wanted: name_of(wanted) for wanted in names} == names
 
 
 def test_what_is_known_of_models(tmp_path: Path) -> None:

@@ -171,7 +171,8 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: bytes, wrong: str) -> None:
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(["role", "content", "prompt", "chosen", "rejected", "tools", "tie",
-                         "completions", "instruction", "response", "overall_score", "tool_calls"]),
+                         "completions", "instruction", "response", "overall_score", "tool_calls",
+                         "function", "arguments"]),
         inner, max_size=4,
     ),
     max_leaves=12,
@@ -185,6 +186,7 @@ def test_whatever_a_line_holds_it_is_a_pair_or_an_error(tmp_path_factory: Any, r
     for pair in found:
         assert pair.prompt
         assert Pair.from_json(pair.to_json()) == pair
+        assert isinstance(text_of((*pair.prompt, *pair.chosen, *pair.rejected)), str)
 
 
 def test_what_a_format_cannot_hold_is_counted(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +89,12 @@ def run_command(
     What has been answered is kept, so more models and more prompts can join at any time.
     """
     from cabinos.lab.arena.answers import Answers, cost
-    from cabinos.lab.arena.contestants import Facts, open_contestant, read_facts
+    from cabinos.lab.arena.contestants import Facts, name_of, open_contestant, read_facts
 
     known = read_facts(arena)
     contestants = []
     for wanted in models:
-        name = wanted if wanted in known else Path(wanted).stem
+        name = name_of(wanted)
         facts = known.get(name, Facts(wanted))
         contestants.append(open_contestant(name, facts.model, threads))
     if len({contestant.name for contestant in contestants}) < len(contestants):
@@ -159,7 +159,7 @@ def _answer(
 ) -> dict[str, str]:
     """One model after the other; returns what went wrong with whom."""
     from cabinos.kernel.errors import ModelError
-    from cabinos.lab.arena.answers import answer_all, answer_suite
+    from cabinos.lab.arena.answers import answer_all, answer_suite, case_id
     from cabinos.lab.evaluate.converse import backstage
 
     troubles: dict[str, str] = {}
@@ -174,11 +174,12 @@ def _answer(
             if close := getattr(contestant.model, "close", None):
                 await close()
 
-    total = len(prompts) + sum(len(cases) for _, cases in works)
+    asked = [prompt.id for prompt in prompts]
+    asked += [case_id(suite, case) for suite, cases in works for case in cases]
     with backstage():
         for contestant in contestants:
-            done = sum(model == contestant.name for model, _ in answers.found)
-            with _bar(contestant.name, total, done) as told:
+            done = sum((contestant.name, prompt) in answers.found for prompt in asked)
+            with _bar(contestant.name, len(asked), done) as told:
                 try:
                     _run(ask(contestant, told))
                 except ModelError as error:
@@ -308,13 +309,14 @@ def _judge(
     """Has `wanted` battles judged, several at once; returns how often there was no verdict."""
     from time import time
 
+    from cabinos.kernel.errors import ContextOverflow
     from cabinos.lab.arena.battles import battle_of, meetings
-    from cabinos.lab.arena.contestants import open_contestant
+    from cabinos.lab.arena.contestants import name_of, open_contestant
     from cabinos.lab.arena.judge import decide
     from cabinos.lab.arena.voting import next_meeting
     from cabinos.lab.comparisons.chance import dice
 
-    opened = open_contestant(Path(name).stem, name, threads)
+    opened = open_contestant(name_of(name), name, threads)
     if any(answer.hash == opened.hash for answer in answers.values()):
         note(f"{opened.name} takes part and judges: it may prefer what it wrote.", dim=False)
     by, pairs = f"judge:{opened.name}", meetings(answers)
@@ -330,7 +332,9 @@ def _judge(
                 return
             seen.add(meeting)  # nobody else takes it meanwhile
             one, other = (answers[model, meeting[2]] for model in meeting[:2])
-            decision = await decide(opened.model, one, other, seed)
+            decision = None
+            with suppress(ContextOverflow):  # what the judge cannot read, it does not judge
+                decision = await decide(opened.model, one, other, seed)
             told(1)
             if decision is None:
                 silent += 1

@@ -19,7 +19,16 @@ from cabinos.lab.arena.prompts import Prompt, is_right
 from cabinos.lab.comparisons.log import Log, read_log
 from cabinos.lab.evaluate.suite import Brain, Case, Suite
 
-__all__ = ["Answer", "Answers", "Settings", "answer_all", "answer_suite", "cost", "read_answers"]
+__all__ = [
+    "Answer",
+    "Answers",
+    "Settings",
+    "answer_all",
+    "answer_suite",
+    "case_id",
+    "cost",
+    "read_answers",
+]
 
 MARGIN = 8  # tokens that a message may take beyond its text, where a model does not say
 Told = Callable[[int], None]
@@ -142,7 +151,7 @@ async def answer_suite(
     answers.verify(contestant)
     name, seed = contestant.name, answers.settings.seed
     brain = Brain(contestant.model, seed=seed)
-    left = iter([c for c in cases if (name, f"{suite.name}/{c.id}") not in answers.found])
+    left = iter([c for c in cases if (name, case_id(suite, c)) not in answers.found])
 
     async def work() -> None:
         for case in left:
@@ -154,7 +163,7 @@ async def answer_suite(
                     Answer(
                         name,
                         contestant.hash,
-                        f"{suite.name}/{case.id}",
+                        case_id(suite, case),
                         f"{suite.name}/{case.group}",
                         (case.id,),
                         (),
@@ -165,6 +174,11 @@ async def answer_suite(
             told(1)
 
     await _together([work() for _ in range(suite.workers)])
+
+
+def case_id(suite: Suite, case: Case) -> str:
+    """What a case is called among the prompts."""
+    return f"{suite.name}/{case.id}"
 
 
 async def _together(works: Sequence[Any]) -> None:

@@ -35,7 +35,9 @@ RIDGE = 1e-3  # on γ, where battles alone do not bound it
 class Design:
     """Battles as rows: `left` [n] met `right` [n], and `won` [n] is 1, 0 or ½ of left.
 
-    `facts` [n, K] stands for x, and `count` [n] says how often such a battle took place.
+    `facts` [n, K] stands for x, and `count` [n] says how often such a battle took place. Rows are
+    in the order of who met, and `starts` are the places where others begin to meet: so what battles
+    add up to for each pair is the sum over a stretch.
     """
 
     models: int
@@ -44,6 +46,7 @@ class Design:
     won: Array
     facts: Array
     count: Array
+    starts: Indexes
 
     @classmethod
     def of(
@@ -54,13 +57,15 @@ class Design:
         rows = np.column_stack([left, right, won, table])
         distinct, count = np.unique(rows, axis=0, return_counts=True)
         place = distinct[:, :2].astype(np.int64)
+        others = (place[1:] != place[:-1]).any(axis=1)
         return cls(
             models,
-            place[:, 0],
-            place[:, 1],
-            distinct[:, 2],
-            np.ascontiguousarray(distinct[:, 3:]),
+            place[:, 0].copy(),
+            place[:, 1].copy(),
+            distinct[:, 2].copy(),
+            distinct[:, 3:].copy(),
             count.astype(np.float64),
+            np.concatenate([[0], np.flatnonzero(others) + 1]),
         )
 
 
@@ -209,8 +214,8 @@ def _look(
     hessian = np.empty((len(at), len(at)))
     hessian[:size, :size] = _between(design, weight) + 1 / size
     weighted = facts * weight[:, None]
-    for k in range(len(gamma)):
-        hessian[:size, size + k] = hessian[size + k, :size] = _net(design, weighted[:, k])
+    hessian[:size, size:] = _net(design, weighted)
+    hessian[size:, :size] = hessian[:size, size:].T
     hessian[size:, size:] = weighted.T @ facts
     if draws:
         softplus, sigmoid, variance = _logistic(theta)
@@ -222,17 +227,20 @@ def _look(
 
 
 def _net(design: Design, values: Array) -> Array:
-    """What a value for each battle adds up to for each model: + on the left, − on the right."""
-    left = np.bincount(design.left, values, design.models)
-    right = np.bincount(design.right, values, design.models)
-    return np.asarray(left - right, np.float64)
+    """What values [n, …] of battles add up to for each model: + on the left, − on the right."""
+    met = np.add.reduceat(values, design.starts, axis=0)
+    net = np.zeros((design.models, *values.shape[1:]))
+    np.add.at(net, design.left[design.starts], met)
+    np.subtract.at(net, design.right[design.starts], met)
+    return net
 
 
 def _between(design: Design, weight: Array) -> Array:
     """The matrix [models, models] of Σ weight · (e_left − e_right)(e_left − e_right)ᵀ."""
-    size = design.models
-    met = np.bincount(design.left * size + design.right, weight, size * size).reshape(size, size)
-    met = met + met.T
+    met = np.zeros((design.models, design.models))
+    place = design.left[design.starts], design.right[design.starts]
+    met[place] = np.add.reduceat(weight, design.starts)
+    met += met.T
     return np.asarray(np.diag(met.sum(axis=1)) - met)
 
 

@@ -10,6 +10,7 @@
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any
 from cabinos.kernel.driver import Model
 from cabinos.lab.arena.errors import ArenaError
 
-__all__ = ["Contestant", "Facts", "open_contestant", "read_facts"]
+__all__ = ["Contestant", "Facts", "name_of", "open_contestant", "read_facts"]
 
 SLOTS = 8  # answers at once
 
@@ -74,6 +75,11 @@ def _facts(path: Path, name: str, table: Any) -> Facts:
         if not isinstance(value, kind):
             raise ArenaError(f"{path}: [{name}] {key} must be {said}.")
     return Facts(**{"model": name, **table})
+
+
+def name_of(wanted: str) -> str:
+    """What a model is called in the arena: a file by its name, without the ending."""
+    return Path(wanted).stem if wanted.endswith(".gguf") or os.sep in wanted else wanted
 
 
 def open_contestant(name: str, wanted: str, threads: int | None = None) -> Contestant:

@@ -48,7 +48,7 @@ class Decision:
 async def decide(judge: Model, one: Answer, other: Answer, seed: int = 0) -> Decision | None:
     """Asks twice, the answers swapped. None if the judge gives no verdict.
 
-    Raises ModelError if it cannot be asked, or the answers do not fit its window.
+    Raises ModelError if it cannot be asked, ContextOverflow if the answers do not fit its window.
     """
     first = await _ask(judge, one, other, seed)
     second = await _ask(judge, other, one, seed)

@@ -123,7 +123,7 @@ def text_of(messages: Sequence[Message]) -> str:
         if content := message.get("content"):
             parts.append(str(content) if message["role"] != "tool" else f"→ {content}")
         for call in message.get("tool_calls") or ():
-            made = call.get("function", call)
+            made = call["function"] if isinstance(call.get("function"), dict) else call
             arguments = made.get("arguments", {})
             shown = arguments if isinstance(arguments, str) else json.dumps(
                 arguments, ensure_ascii=False
