@@ -30,23 +30,14 @@ sys.path[1:1] = [str(ROOT / "bench" / "engine"), str(ROOT), str(ROOT / "src")]
 import harness  # noqa: E402
 from cabinos.lab.arena.answers import Answer  # noqa: E402
 from cabinos.lab.arena.battles import Battles  # noqa: E402
-from cabinos.lab.arena.bradley_terry import Design, fit  # noqa: E402
 from cabinos.lab.arena.leaderboard import build  # noqa: E402
-from cabinos.lab.arena.matchmaker import Outcome  # noqa: E402
-from cabinos.lab.arena.simulate import kendall_tau, simulate  # noqa: E402
+from cabinos.lab.arena.simulate import kendall_tau, simulate, tau  # noqa: E402
 from cabinos.lab.arena.voting import Voting, human_habits  # noqa: E402
 from cabinos.lab.comparisons.collect import Question, collect  # noqa: E402
 from cabinos.lab.comparisons.simulate import SimulatedRater  # noqa: E402
 
 MODELS, VOTES, GOAL = 10, 500, 0.9
 STEPS = (50, 100, 200, 300, 500)
-
-
-def tau(outcomes: list[Outcome]) -> float:
-    """Of the ratings after these votes."""
-    one, other, won = (np.asarray(column) for column in zip(*outcomes, strict=True))
-    found = fit(Design.of(MODELS, one, other, won)).strengths
-    return kendall_tau(list(range(MODELS, 0, -1)), list(found))
 
 
 def simulated(
@@ -59,7 +50,7 @@ def simulated(
     ]
     rows = []
     for votes in STEPS:
-        found = [tau(list(run.outcomes[:votes])) for run in runs]
+        found = [tau(MODELS, run[:votes]) for run in runs]
         judged = votes == VOTES and active and noise == 0.1 and spacing is None
         rows.append({
             "who meets": "chosen" if active else "chance",

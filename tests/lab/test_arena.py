@@ -30,7 +30,7 @@ from cabinos.lab.arena.judge import decide
 from cabinos.lab.arena.leaderboard import build
 from cabinos.lab.arena.matchmaker import rank_pairs
 from cabinos.lab.arena.prompts import Prompt, is_right, prompts_of, read_prompts
-from cabinos.lab.arena.simulate import simulate
+from cabinos.lab.arena.simulate import simulate, tau
 from cabinos.lab.arena.style import contrast, style_of
 from cabinos.lab.arena.voting import Voting, as_pairs, human_habits
 from cabinos.lab.comparisons.collect import Question, collect
@@ -301,7 +301,7 @@ def test_those_meet_who_are_alike_and_little_known() -> None:
 
 def test_five_hundred_votes_with_one_in_ten_wrong_are_enough() -> None:
     """The goal of the benchmark, for one seed: bench/workshop/arena.py has twenty."""
-    assert simulate(10, 500, noise=0.1, seed=0).tau >= 0.9
+    assert tau(10, simulate(10, 500, noise=0.1, seed=0)) >= 0.9
 
 
 # ---- The judge -----------------------------------------------------------------------------------

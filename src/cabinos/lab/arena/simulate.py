@@ -1,7 +1,6 @@
 """Arenas that never were: models of known strength, and raters that err at a known rate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import exp
 from random import Random
 
@@ -10,15 +9,7 @@ import numpy as np
 from cabinos.lab.arena.bradley_terry import Design, fit
 from cabinos.lab.arena.matchmaker import Outcome, rank_pairs
 
-__all__ = ["Simulated", "kendall_tau", "simulate"]
-
-
-@dataclass(frozen=True, slots=True)
-class Simulated:
-    """How well the order was found: Kendall's τ after all votes, and the outcomes."""
-
-    tau: float
-    outcomes: Sequence[Outcome]
+__all__ = ["kendall_tau", "simulate", "tau"]
 
 
 def simulate(
@@ -29,8 +20,8 @@ def simulate(
     spacing: float | None = None,
     seed: int = 0,
     active: bool = True,
-) -> Simulated:
-    """Votes on models of which 0 is the best and each is better than the next.
+) -> list[Outcome]:
+    """The outcomes of votes on models of which 0 is the best, and each is better than the next.
 
     The rater prefers the better one, but at the rate `noise` the other. With `spacing`, in logits
     between neighbours, the world is Bradley and Terry's instead: the nearer, the likelier an upset.
@@ -39,16 +30,19 @@ def simulate(
     random = Random(seed)  # noqa: S311 - no secret
     outcomes: list[Outcome] = []
     for _ in range(votes):
-        if active:
-            one, other = rank_pairs(models, outcomes, random)[0]
-        else:
-            one, other = random.sample(range(models), 2)
+        pair = rank_pairs(models, outcomes, random)[0] if active else range(models)
+        one, other = random.sample(pair, 2)
         wrong = noise if spacing is None else 1 / (1 + exp(spacing * abs(one - other)))
         right = random.random() >= wrong
         outcomes.append((one, other, float((one < other) == right)))
+    return outcomes
+
+
+def tau(models: int, outcomes: Sequence[Outcome]) -> float:
+    """How well the ratings after these votes have the order: Kendall's τ with the truth."""
     one, other, won = (np.asarray(column) for column in zip(*outcomes, strict=True))
-    strengths = fit(Design.of(models, one, other, won)).strengths
-    return Simulated(kendall_tau(-np.arange(models), strengths), outcomes)
+    found = fit(Design.of(models, one, other, won)).strengths
+    return kendall_tau([-float(model) for model in range(models)], found.tolist())
 
 
 def kendall_tau(truth: Sequence[float], found: Sequence[float]) -> float:
