@@ -1,6 +1,7 @@
 """`cabin arena` with local and served brains."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,32 @@ def test_from_answers_to_a_picture(cabin: Cabin, prompts: Path, tiny: Path) -> N
     pairs = cabin.json("arena", "pairs", "pairs.jsonl")
     assert pairs["pairs"] == 2
     assert cabin.json("pairs", "report", "pairs.jsonl")["sources"] == {"arena": 2}
+
+
+def test_a_killed_run_asks_only_what_is_missing(cabin: Cabin, prompts: Path) -> None:
+    pytest.importorskip("openai", reason="openai is not installed")
+    stuck = [True]
+
+    def sometimes(body: Any) -> Reply:
+        last = body["messages"][-1]["content"]
+        return (
+            Reply("no", fault="hang before headers") if stuck[0] and "3?" in last else Reply("ok")
+        )
+
+    answers = cabin.home / "arena" / "answers.jsonl"
+    with StubServer(sometimes) as server:
+        configure(cabin, server.url)
+        words = ("arena", "run", "served", "--prompts", prompts)
+        process = cabin.start(*words)
+        while not answers.is_file() or answers.read_bytes().count(b"\n") < 4:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        stuck[0] = False
+        asked = len(server.requests)
+        assert cabin.json(*words)["answers"] == {"served": 4}
+        assert len(server.requests) == asked + 1
 
 
 def test_who_fails_is_told_and_the_others_answer(cabin: Cabin, prompts: Path, tiny: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_log_of_something_else_is_refused(tmp_path: Path) -> None:
     Log(path, IDENTITY).__exit__(None, None, None)
     with pytest.raises(ComparisonError, match="seed 7, not 8"):
         Log(path, {**IDENTITY, "seed": 8})
-    with pytest.raises(ComparisonError, match="holds labels, not battles"):
+    with pytest.raises(ComparisonError, match="holds 'labels', not battles"):
         read_log(path, "battles")
 
 

@@ -11,7 +11,7 @@ import click
 from cabinos.cli.errors import Failure
 from cabinos.cli.options import as_json
 from cabinos.cli.rater import TerminalRater, habits, habits_json, rater_option
-from cabinos.cli.terminal import note, print_json
+from cabinos.cli.terminal import note, print_json, show
 
 if TYPE_CHECKING:
     from cabinos.lab.comparisons.labelling import Labelling
@@ -147,7 +147,7 @@ def report_command(file: Path, as_json: bool) -> None:
     for key, value in facts.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name or '(none)'} {n:,}" for name, n in value.items())  # noqa: PLW2901
-        click.echo(f"{key.replace('_', ' '):<24} {value}")
+        show([f"{key.replace('_', ' '):<24} {value}"])
 
 
 def _facts(file: Path) -> dict[str, Any]:

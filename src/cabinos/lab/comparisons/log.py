@@ -93,7 +93,7 @@ def read_log(path: Path, kind: str) -> tuple[dict[str, Any], list[dict[str, Any]
         return {}, []
     identity, entries, _ = _parse(data, path)
     if identity and identity.get("log") != kind:
-        raise ComparisonError(f"{path}: holds {identity.get('log')}, not {kind}.")
+        raise ComparisonError(f"{path}: holds {identity['log']!r}, not {kind}.")
     return identity, entries
 
 
