@@ -101,7 +101,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 
 def test_a_log_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    Log(path, IDENTITY).__exit__(None, None, None)
+    Log(path, IDENTITY).close()
     with pytest.raises(ComparisonError, match="seed 7, not 8"):
         Log(path, {**IDENTITY, "seed": 8})
     with pytest.raises(ComparisonError, match="holds 'labels', not battles"):

@@ -79,7 +79,7 @@ class Answers:
         try:
             self.found = _table(self._log.entries, self._log.path)
         except BaseException:
-            self._log.__exit__(None, None, None)
+            self._log.close()
             raise
 
     def add(self, answer: Answer) -> None:
@@ -101,7 +101,7 @@ class Answers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._log.__exit__(None, None, None)
+        self._log.close()
 
 
 def read_answers(folder: Path) -> dict[tuple[str, str], Answer]:

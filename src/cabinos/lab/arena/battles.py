@@ -57,7 +57,7 @@ class Battles:
         try:
             self.found = list(_standing(self._log.entries, self._log.path))
         except BaseException:
-            self._log.__exit__(None, None, None)
+            self._log.close()
             raise
 
     def add(self, battle: Battle) -> None:
@@ -78,7 +78,7 @@ class Battles:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._log.__exit__(None, None, None)
+        self._log.close()
 
 
 def read_battles(folder: Path) -> list[Battle]:

@@ -49,6 +49,10 @@ class Log:
         self._write(entry)
         self.entries.append(dict(entry))
 
+    def close(self) -> None:
+        """Lets others write the file."""
+        os.close(self._file)
+
     def _write(self, entry: Mapping[str, Any]) -> None:
         line = (json.dumps(entry) + "\n").encode()
         try:
@@ -79,7 +83,7 @@ class Log:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        os.close(self._file)
+        self.close()
 
 
 def read_log(path: Path, kind: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
