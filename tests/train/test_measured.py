@@ -16,7 +16,8 @@ from tests.train.test_sources import Server, archive, server  # noqa: F401 - a f
 
 def test_every_set_is_pinned_and_none_is_trained_on() -> None:
     found = measured()
-    assert {"clinc_val", "xquad_en_a", "bfcl_a", "blimp", "wikitext2_valid"} == found.keys()
+    names = {"clinc_val", "xquad_en_a", "bfcl_a", "blimp", "wikitext2_valid", "arena_prompts"}
+    assert names <= found.keys()
     assert not found.keys() & manifest().keys()
     for entry in found.values():
         assert len(entry.sha256) == 64
@@ -38,6 +39,14 @@ def test_clinc_has_its_validation_part_and_what_is_out_of_scope() -> None:
     assert list(READERS["clinc_val"]("x.json", text)) == [
         {"text": "hi", "intent": "greeting"},
         {"text": "?", "intent": "oos"},
+    ]
+
+
+def test_what_the_arena_asks() -> None:
+    lines = '{"question_id": 81, "turns": ["a"]}\n{"question_id": 82, "turns": ["b"]}\n'
+    assert list(READERS["arena_prompts"]("q.jsonl", lines)) == [
+        {"file": "q.jsonl", "question_id": 81, "turns": ["a"]},
+        {"file": "q.jsonl", "question_id": 82, "turns": ["b"]},
     ]
 
 

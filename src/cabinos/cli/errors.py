@@ -59,6 +59,7 @@ OWN = (
     ("cabinos.brain.errors", "BrainError"),
     ("cabinos.engine.errors", "EngineError"),
     ("cabinos.kernel.errors", "KernelError"),
+    ("cabinos.lab.comparisons.errors", "ComparisonError"),
     ("cabinos.lab.evaluate.errors", "EvalError"),
     ("cabinos.store.errors", "StoreError"),
 )

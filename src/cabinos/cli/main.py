@@ -161,6 +161,18 @@ SECTIONS = {
             "cabinos.cli.eval:eval_command",
             "Measure what MODEL (default: the brain) can do.",
         ),
+        "label": (
+            "cabinos.cli.label:label_command",
+            "Compare answers, blind, and write down which is better.",
+        ),
+        "pairs": (
+            "cabinos.cli.label:pairs_group",
+            "Files of comparisons: what is in one, and other people's formats.",
+        ),
+        "arena": (
+            "cabinos.cli.arena:arena_group",
+            "Have models answer the same prompts, and find out who is better.",
+        ),
     },
 }
 COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, (place, _) in verbs.items()}

@@ -54,6 +54,12 @@ def _pairs(path: str, text: str) -> Iterator[Row]:
         yield {"set": path, **kept}
 
 
+def _questions_to_chat(path: str, text: str) -> Iterator[Row]:
+    """MT-bench and Vicuna-bench: what is asked, turn by turn."""
+    for row in _lines(text):
+        yield {"file": path, **row}
+
+
 def _lines(text: str) -> Iterator[Row]:
     yield from (json.loads(line) for line in text.split("\n") if line.strip())
 
@@ -63,5 +69,6 @@ READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
     "xquad_en_a": _questions,
     "bfcl_a": _functions,
     "blimp": _pairs,
+    "arena_prompts": _questions_to_chat,
 }
 """By the name of the set: from the path and the text of a file to rows."""
