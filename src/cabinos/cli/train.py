@@ -42,6 +42,12 @@ MACHINE = (
     click.option("--save-every", default=300.0, show_default=True, help="Seconds to a checkpoint."),
     click.option("--test-every", default=100, show_default=True, help="Updates to an evaluation."),
     click.option(
+        "--snapshots/--no-snapshots",
+        default=True,
+        show_default=True,
+        help="Keep the weights after updates 1, 2, 4, 8, …; `cabin emerge` measures them.",
+    ),
+    click.option(
         "--until", type=click.IntRange(min=1), help="Stop after this update; go on later."
     ),
 )
