@@ -161,6 +161,14 @@ SECTIONS = {
             "cabinos.cli.eval:eval_command",
             "Measure what MODEL (default: the brain) can do.",
         ),
+        "emerge": (
+            "cabinos.cli.emerge:emerge_command",
+            "See when a training run learnt what: grammar, facts, sums.",
+        ),
+        "scale": (
+            "cabinos.cli.scale:scale_command",
+            "Scaling laws: small runs, the law in them, what a larger one will reach.",
+        ),
     },
 }
 COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, (place, _) in verbs.items()}

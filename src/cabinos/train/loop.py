@@ -80,6 +80,7 @@ class Run:
     progress: Progress
     save_every: float = 300.0  # seconds
     test_every: int = 250  # updates
+    test_tokens: int = 16_384  # of each domain, at an evaluation on texts
     snapshots: bool = True  # keep the weights after updates 1, 2, 4, 8, …
 
 

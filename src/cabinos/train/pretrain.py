@@ -31,7 +31,9 @@ def pretrain(
 ) -> Run:
     """Train a base model into the folder `out`, going on from its last checkpoint if it has one.
 
-    `shape`: another than what the depth gives (scaling laws need sizes between). Raises TrainError, CorpusError or NotANumber, each with what to do.
+    `shape`: another than what the depth gives (scaling laws need sizes between).
+
+    Raises TrainError, CorpusError or NotANumber, each with what to do.
     """
     return conduct(
         lambda machine, group: open_run(config, data, out, machine, group, shape),
@@ -87,10 +89,12 @@ def open_run(
     if group.rank == 0:
         _describe(out, facts, shape, data)
     peak = matrix_peak(machine) * group.count
-    return Run(
+    run = Run(
         config, out, machine, group, model, optimizers, _Texts(batches, config),
-        lambda: bits_per_byte(model, data, context=config.context), lengths, peak, progress,
+        lambda: bits_per_byte(model, data, context=config.context, tokens=run.test_tokens),
+        lengths, peak, progress,
     )  # fmt: skip
+    return run
 
 
 def _describe(out: Path, facts: dict[str, Any], shape: ModelConfig, data: Path) -> None:

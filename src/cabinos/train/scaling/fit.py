@@ -108,7 +108,7 @@ def fit_law(
     starts: int | None = STARTS,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> Fit:
-    """The law of these runs. Raises TrainError for fewer than six, or for all of one size or length.
+    """The law of these runs. Raises TrainError for fewer than six, or fewer than three sizes.
 
     `starts`: from so many of the grid's points, None for all of them. With 40 runs or more the
     bootstrap draws whole runs; below, it draws residuals, larger by √(n / (n - 5)) for the five

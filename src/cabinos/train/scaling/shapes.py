@@ -39,7 +39,7 @@ def shape_of(width: int, *, vocabulary: int, context: int) -> ModelConfig:
 
 
 def widths(largest: int) -> list[int]:
-    """The widths up to `largest`: powers of two and the halves between, 32, 48, 64, 96, 128, …"""
+    """Those up to `largest`: powers of two and what lies halfway between, from 32 on."""
     return list(_up_to(largest))
 
 
