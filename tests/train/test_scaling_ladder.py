@@ -1,0 +1,215 @@
+"""Ladders with real tiny runs: planned, run, killed, run on, predicted, checked."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cabinos.cli.main import main
+from cabinos.train import checkpoint
+from cabinos.train.errors import TrainError
+from cabinos.train.scaling import journal
+from cabinos.train.scaling.ladder import Ladder
+from cabinos.train.scaling.work import Running, progress_of, work
+
+CPU = ("--device", "cpu", "--dtype", "float32", "--threads", "1")
+SMALL = ("--flops", "5e8", "--budgets", "3", "--sizes", "3", "--span", "3", "--context", "32",
+         "--batch-tokens", "32", "--mix", "books=1", "--held-out", "256")  # fmt: skip
+ROOT = Path(__file__).parents[2]
+
+
+def cabin(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def facts(*words: object) -> Any:
+    result = cabin(*words, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def start(*words: object, launcher: tuple[str, ...] = ("-m",)) -> "subprocess.Popen[str]":
+    command = [sys.executable, *launcher, "cabinos", *map(str, words)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def planned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ladder") / "l"
+    costs = facts("scale", "plan", path, "--data", data, *SMALL, *CPU)
+    assert costs["flops"] == pytest.approx(5e8, rel=0.1)
+    assert costs["kwh"] == pytest.approx(costs["seconds"] * 10 / 3.6e6)
+    assert all(rung["seconds"] > 0 and rung["measured"] for rung in costs["rungs"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(planned: Path, data: Path) -> Path:
+    result = cabin("scale", "run", planned, "--data", data, *CPU)
+    assert result.exit_code == 0, result.output
+    return planned
+
+
+def test_a_ladder_runs_and_a_second_time_does_nothing(done: Path, data: Path) -> None:
+    ladder = Ladder.open(done)
+    results = list(ladder.results())
+    assert len(results) == len(ladder.rungs) == 9
+    for rung, result in zip(ladder.rungs, results, strict=True):
+        assert result.tokens == rung.tokens
+        assert result.flops == pytest.approx(rung.budget, rel=0.05)
+        assert result.layers < result.parameters
+        assert 0 < result.loss < 13
+        assert progress_of(ladder, rung) == 1.0
+    before = {path: path.stat().st_mtime_ns for path in done.rglob("*.safetensors")}
+    assert before
+    assert cabin("scale", "run", done, "--data", data, *CPU).exit_code == 0
+    assert before == {path: path.stat().st_mtime_ns for path in done.rglob("*.safetensors")}
+
+
+def test_fit_predict_run_check(done: Path, data: Path) -> None:
+    pytest.importorskip("scipy")
+    fit = facts("scale", "fit", done, "--bootstrap", 5)
+    assert fit["points"] == 9
+    assert json.loads((done / "fit.json").read_text()) == fit
+    early = cabin("scale", "check", done)
+    assert early.exit_code == 1
+    assert "nothing was predicted" in early.output
+    made = facts("scale", "predict", done, "--flops", "4e8")
+    assert made["low"] <= made["loss"] <= made["high"]
+    assert made["flops"] == pytest.approx(4e8, rel=0.1)
+    again = cabin("scale", "predict", done, "--flops", "4e8")
+    assert again.exit_code == 1
+    assert "predicted before" in again.output
+    assert "not run yet" in cabin("scale", "check", done).output
+    assert cabin("scale", "run", done, "--data", data, *CPU).exit_code == 0
+    (outcome,) = facts("scale", "check", done)
+    ladder = Ladder.open(done)
+    (prediction,) = journal.predictions(ladder)
+    result = ladder.result(prediction.rung)
+    assert result is not None
+    assert outcome["measured"] == result.loss
+    assert outcome["error"] == pytest.approx(result.loss / made["loss"] - 1)
+    assert facts("scale", "check", done) == [outcome]  # written down once
+    assert len((done / "predictions.jsonl").read_text().splitlines()) == 2
+    assert len(ladder.points()) == 9  # a prediction is not fitted to
+    shown = cabin("scale", "fit", done, "--bootstrap", 5)
+    assert "best size" in shown.output
+    assert (done / "fit.png").read_bytes().startswith(b"\x89PNG")
+    stops = facts("scale", "roadmap", done, "--flops", "1e12", "--on", "h100", "--count", 2)
+    assert [stop["flops"] for stop in stops] == pytest.approx([1e8, 1e9, 1e10, 1e11, 1e12])
+
+
+def test_a_prediction_after_the_fact_is_refused(done: Path) -> None:
+    pytest.importorskip("scipy")
+    rung = Ladder.open(done).rungs[-1]
+    words = ("scale", "predict", done, "--width", rung.width, "--tokens", rung.tokens)
+    result = cabin(*words)
+    assert result.exit_code == 0 or "begun" in result.output  # another name: not that rung's run
+    ladder = Ladder.open(done)
+    other = journal.predictions(ladder)[-1].rung
+    ladder.place(other).mkdir(parents=True)
+    (done / "predictions.jsonl").write_text("")
+    result = cabin(*words)
+    assert result.exit_code == 1
+    assert "this run has begun" in result.output
+
+
+def test_a_changed_journal_is_found_out(planned: Path, tmp_path: Path) -> None:
+    ladder = Ladder.open(planned)
+    moved = Ladder(tmp_path, ladder.base, ladder.vocabulary, ladder.data, ladder.wish, ladder.rungs)
+    for number in range(3):
+        journal._append(moved, "outcome", {"name": str(number), "hash": ""})
+    path = tmp_path / "predictions.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    assert len(list(journal._lines(moved))) == 3
+    for spoilt in (
+        [lines[0].replace('"0"', '"7"'), *lines[1:]],
+        [lines[0], lines[2]],
+        [lines[1], lines[0], lines[2]],
+        [*lines[:2], lines[2][:20]],
+    ):
+        path.write_text("".join(spoilt))
+        with pytest.raises(TrainError, match="changed after it was written"):
+            journal.predictions(moved)
+
+
+def test_other_texts_and_another_plan_are_refused(
+    planned: Path, data: Path, tmp_path: Path
+) -> None:
+    ladder = Ladder.open(planned)
+    strange = Ladder(tmp_path, ladder.base, ladder.vocabulary, "0", ladder.wish, ladder.rungs)
+    with pytest.raises(TrainError, match="not the texts"):
+        work(strange, strange.rungs, data, Running())
+    result = cabin("scale", "plan", planned, "--data", data, *SMALL, "--seed", 2, *CPU)
+    assert result.exit_code == 1
+    assert "holds another ladder" in result.output
+    result = cabin("scale", "plan", tmp_path / "x", "--data", data, "--flops", 10, *CPU)
+    assert result.exit_code == 1
+    assert "too few" in result.output
+    assert "no ladder here" in cabin("scale", "run", tmp_path, "--data", data).output
+    (tmp_path / "ladder.json").write_text("{")
+    assert "damaged" in cabin("scale", "fit", tmp_path).output
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    end = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_killed_workers_leave_nothing_undone(planned: Path, data: Path, tmp_path: Path) -> None:
+    """kill -9 of the one who started two workers: they end, and the next call goes on."""
+    pytest.importorskip("fcntl")
+    path = tmp_path / "l"
+    assert cabin("scale", "plan", path, "--data", data, *SMALL, *CPU).exit_code == 0
+    ladder = Ladder.open(path)
+    words = ("scale", "run", path, "--data", data, *CPU)
+    process = start(*words, "--workers", 2)
+    wait_for(ladder.place(ladder.rungs[1]) / "metrics.jsonl", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert sum(1 for _ in ladder.results()) < len(ladder.rungs)
+    end = time.monotonic() + 60
+    while (result := cabin(*words)).exit_code == 3:  # a worker has not yet seen its parent go
+        assert time.monotonic() < end
+    assert result.exit_code == 0, result.output
+    assert len(list(ladder.results())) == len(ladder.rungs)
+    whole = Ladder.open(planned)
+    if list(whole.results()):
+        losses = [[r.loss for r in one.results()] for one in (whole, ladder)]
+        assert losses[0] == losses[1]
+
+
+def test_two_processes_train_each_rung_together(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    few = (*SMALL, "--flops", "1e8", "--budgets", "1", "--sizes", "2", "--batch-tokens", "64")
+    assert cabin("scale", "plan", path, "--data", data, *few, *CPU).exit_code == 0
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m")
+    process = start("scale", "run", path, "--data", data, *CPU, launcher=launcher)
+    output = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, output
+    ladder = Ladder.open(path)
+    assert len(list(ladder.results())) == len(ladder.rungs) == 2
+    assert checkpoint.latest(ladder.place(ladder.rungs[0])) is not None
+
+
+def test_a_worker_that_fails_says_why(planned: Path, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    assert cabin("scale", "plan", path, "--data", data, *SMALL, *CPU).exit_code == 0
+    result = cabin("scale", "run", path, "--data", data, "--workers", 2, "--device", "nowhere")
+    assert result.exit_code == 1
+    assert "a worker ended with code 1" in result.output
+    assert "device 'nowhere' cannot be used" in result.output
