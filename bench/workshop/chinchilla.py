@@ -3,9 +3,9 @@
     python bench/workshop/chinchilla.py --data DATA
 
 DATA is a data folder with the stored set (`cabin data get --eval chinchilla_runs`): 245 runs that
-Besiroglu et al. 2024 (arXiv:2404.10102) read off a figure of Hoffmann et al. 2022. Their estimate is
-from 240 of them; the five left out are those with the fewest tokens to a parameter (below 0.42). All
-245 are fitted too, and reported. Goals: each of the five numbers within 3 % of the published ones.
+Besiroglu et al. 2024 (arXiv:2404.10102) read off a figure of Hoffmann et al. 2022. Their estimate
+is from 240 of them; the five left out are those with the fewest tokens to a parameter (below 0.42).
+All 245 are fitted too, and reported. Goals: each of the five numbers within 3 % of the published.
 
 `--quick`: fewer starts and no bootstrap; without DATA, points made of the published law instead.
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import report
 
 from cabinos.train.scaling.fit import Fit, fit_law, objective, require_scipy
 from cabinos.train.scaling.isoflop import fit_isoflop
 from cabinos.train.scaling.law import CHINCHILLA
 from cabinos.train.scaling.points import Points, read_points
 from cabinos.train.sources import measured, path_of
+from figures import report
 
 BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)
 FEWEST = 0.42  # tokens to a parameter

@@ -59,13 +59,7 @@ def _by_tokens(axes: Any, points: Points, fit: Fit) -> None:
     chosen = sizes[np.unique(np.linspace(0, len(sizes) - 1, CURVES).round().astype(int))]
     colours = import_module("matplotlib").colormaps["viridis"]
     for place, size in zip(np.linspace(0, 0.9, len(chosen)), chosen, strict=True):
-        mine = points.where(points.parameters == size)
-        d = np.geomspace(points.tokens.min(), points.tokens.max(), 50)
-        low, high = fit.interval(lambda law, size=size, d=d: law.loss(size, d))
-        colour = colours(place)
-        axes.plot(d, fit.law.loss(size, d), color=colour, linewidth=1)
-        axes.fill_between(d, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(mine.tokens, mine.loss, "o", color=colour, markersize=4, label=f"N = {_si(size)}")
+        _curve(axes, points, fit, size, colours(place))
     if len(sizes) > len(chosen):
         axes.plot(points.tokens, points.loss, ".", color="grey", markersize=2, zorder=0)
     bottom, top = points.loss.min(), points.loss.max()
@@ -73,6 +67,15 @@ def _by_tokens(axes: Any, points: Points, fit: Fit) -> None:
         xscale="log", xlabel="tokens", title="runs and law",
         ylim=(bottom - 0.1 * (top - bottom), top + 0.15 * (top - bottom)),
     )  # fmt: skip
+
+
+def _curve(axes: Any, points: Points, fit: Fit, size: float, colour: Any) -> None:
+    mine = points.where(points.parameters == size)
+    d = np.geomspace(points.tokens.min(), points.tokens.max(), 50)
+    low, high = fit.interval(lambda law: law.loss(size, d))
+    axes.plot(d, fit.law.loss(size, d), color=colour, linewidth=1)
+    axes.fill_between(d, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(mine.tokens, mine.loss, "o", color=colour, markersize=4, label=f"N = {_si(size)}")
 
 
 def _parabolas(axes: Any, isoflop: IsoFlop) -> None:

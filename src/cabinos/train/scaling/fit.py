@@ -12,7 +12,9 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import product
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -76,7 +78,7 @@ class Fit:
         names = [*asdict(self.law), "exponent"]
         numbers = {}
         for name in names:
-            low, high = self.interval(lambda law, name=name: getattr(law, name))
+            low, high = self.interval(attrgetter(name))
             numbers[name] = {"value": getattr(self.law, name), "low": low, "high": high}
         return {"law": numbers, "points": len(self.residuals), "rms": self.rms,
                 "objective": self.objective, "bootstrap": len(self.boot)}  # fmt: skip
@@ -91,7 +93,7 @@ def require_scipy() -> None:
     before = os.environ.get(THREADS)
     os.environ[THREADS] = "1"
     try:
-        import scipy.optimize  # noqa: F401
+        import_module("scipy.optimize")
     except ImportError:
         raise TrainError("Fitting needs SciPy: pip install 'cabinos[train]'.") from None
     finally:
@@ -170,8 +172,7 @@ def objective(x: Vector, n: Vector, d: Vector, y: Vector) -> tuple[float, Vector
 
 
 def _descend(start: Vector, n: Vector, d: Vector, y: Vector) -> tuple[float, Vector]:
-    from scipy.optimize import minimize
-
+    minimize = import_module("scipy.optimize").minimize
     options = {"maxiter": 5000, "maxfun": 5000, "ftol": 1e-15, "gtol": 1e-10, "maxcor": 20}
     end = minimize(objective, start, (n, d, y), "L-BFGS-B", True, bounds=BOUNDS, options=options)
     return float(end.fun), np.asarray(end.x)

@@ -123,7 +123,8 @@ def _drawn(budgets: list[Budget], generator: np.random.Generator) -> float:
         curve = np.polyval(budget.parabola, np.log(group.parameters))
         size = len(group)
         rest = (group.loss - curve) * (size / max(1, size - 3)) ** 0.5
-        again = Budget(budget.flops, group, _parabola(group, curve + generator.choice(rest, size)))
+        loss = np.asarray(curve + generator.choice(rest, size), np.float64)
+        again = Budget(budget.flops, group, _parabola(group, loss))
         if not again.parabola[0] > 0:
             return float("nan")
         optima.append(again.parameters)
