@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from cabinos.lab.evaluate.sets import read_set
 from cabinos.train.scaling.fit import Fit, fit_law, objective, require_scipy
 from cabinos.train.scaling.isoflop import fit_isoflop
 from cabinos.train.scaling.law import CHINCHILLA
-from cabinos.train.scaling.points import Points, read_points
-from cabinos.train.sources import measured, path_of
+from cabinos.train.scaling.points import Points, points_of
 from figures import report
 
 BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)
@@ -33,8 +33,7 @@ GOAL = 0.03
 def stored(data: Path | None) -> Points | None:
     if data is None:
         return None
-    path = path_of(measured()["chinchilla_runs"], data)
-    return read_points(path) if path.is_file() else None
+    return points_of(enumerate(read_set(data, "chinchilla_runs"), 1), "chinchilla_runs")
 
 
 def made() -> Points:

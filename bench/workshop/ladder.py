@@ -32,8 +32,8 @@ GOAL = 0.03
 FULL = ("--flops", "2.4e14", "--budgets", "4", "--sizes", "5", "--span", "30")
 SMALL = ("--flops", "1.05e12", "--budgets", "3", "--sizes", "3", "--span", "5",
          "--batch-tokens", "512", "--context", "128", "--held-out", "4096")  # fmt: skip
-TINY = ("--flops", "4e8", "--budgets", "3", "--sizes", "3", "--span", "3", "--batch-tokens", "32",
-        "--context", "32", "--held-out", "256", "--mix", "books=1")  # fmt: skip
+TINY = ("--flops", "2e10", "--budgets", "3", "--sizes", "3", "--span", "3", "--batch-tokens", "16",
+        "--context", "16", "--held-out", "256", "--mix", "books=1")  # fmt: skip
 
 
 def cabin(*words: object) -> str:
@@ -75,7 +75,7 @@ def main() -> int:
 
         with tempfile.TemporaryDirectory() as folder:
             data = prepared(Path(folder))
-            found = climb(Path(folder) / "ladder", data, TINY, "3e8", options)
+            found = climb(Path(folder) / "ladder", data, TINY, "1e10", options)
             return tell(Path(folder) / "ladder", found, began, quick=True)
     if not (options.data and options.out and options.target and options.small != options.full):
         parser.error("give --data, --out, --target and --small or --full; or --quick alone")

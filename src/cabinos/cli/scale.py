@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-STORED = "chinchilla"  # the name of the stored set
+STORED, STORED_SET = "chinchilla", "chinchilla_runs"
 STORED_BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)  # that were planned
 CONTEXT = 1024  # of the models on a roadmap
 
@@ -317,10 +317,10 @@ def fit_command(
 
 
 def _points(source: Path, data: Path, layers_only: bool) -> "tuple[Points, Ladder | None]":
-    from cabinos.train import sources
+    from cabinos.lab.evaluate.sets import read_set
     from cabinos.train.errors import TrainError
     from cabinos.train.scaling.ladder import Ladder
-    from cabinos.train.scaling.points import read_points
+    from cabinos.train.scaling.points import points_of, read_points
 
     if source.is_dir():
         ladder = Ladder.open(source)
@@ -328,12 +328,7 @@ def _points(source: Path, data: Path, layers_only: bool) -> "tuple[Points, Ladde
     if layers_only:
         raise TrainError("--layers-only needs a ladder: a table has one N only.")
     if str(source) == STORED and not source.exists():
-        stored = sources.path_of(sources.measured()["chinchilla_runs"], data)
-        if not stored.is_file():
-            raise TrainError(
-                f"{stored}: not there yet. Get it first: cabin data get --eval chinchilla_runs."
-            )
-        source = stored
+        return points_of(enumerate(read_set(data, STORED_SET), 1), STORED_SET), None
     return read_points(source), None
 
 

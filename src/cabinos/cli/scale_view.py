@@ -117,6 +117,11 @@ def show_fit(points: "Points", fit: "Fit", isoflop: "IsoFlop | None", unit: str)
         f"{len(points)} runs, typical error {fit.rms:.2%}; loss in {unit}, "
         f"{len(fit.boot)} draws of the bootstrap"
     )
+    if fit.undetermined:
+        click.echo(
+            f"These runs do not say what {' and '.join(fit.undetermined)} are: take the law for "
+            "runs like these, with more operations, and not for other sizes or an optimum."
+        )
     c = np.geomspace(points.flops.min(), points.flops.max(), 200)
     low, high = fit.interval(lambda law: law.loss(*law.optimum(c)))
     best = fit.law.loss(*fit.law.optimum(c))

@@ -41,7 +41,9 @@ GRID = tuple(
 """Of a, b, e, alpha, beta: the paper's, 4,500 points."""
 
 BOUNDS = ((-20, 60), (-20, 60), (-10, 10), (0, 3), (0, 3))
-"""Far outside of anything seen; they keep few points from sending a number to infinity."""
+"""Of a, b, e, alpha, beta: they keep few points from sending a number to infinity."""
+
+EDGE = 0.001  # of what lies between the bounds
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,21 @@ class Fit:
         low, high = np.quantile(losses * np.exp(scatter), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)
 
+    @property
+    def undetermined(self) -> list[str]:
+        """Numbers that lie at the edge of what is tried: these runs do not say what they are.
+
+        The law may still foresee a run between these sizes. It says nothing of others.
+        """
+        law = self.law
+        tried = {"A": np.log(law.A), "B": np.log(law.B), "E": np.log(law.E), "alpha": law.alpha,
+                 "beta": law.beta}  # fmt: skip
+        return [
+            name
+            for (name, value), (low, high) in zip(tried.items(), BOUNDS, strict=True)
+            if min(value - low, high - value) < EDGE * (high - low)
+        ]
+
     def facts(self) -> dict[str, Any]:
         """For JSON: each number with its interval."""
         names = [*asdict(self.law), "exponent"]
@@ -81,7 +98,8 @@ class Fit:
             low, high = self.interval(attrgetter(name))
             numbers[name] = {"value": getattr(self.law, name), "low": low, "high": high}
         return {"law": numbers, "points": len(self.residuals), "rms": self.rms,
-                "objective": self.objective, "bootstrap": len(self.boot)}  # fmt: skip
+                "objective": self.objective, "bootstrap": len(self.boot),
+                "undetermined": self.undetermined}  # fmt: skip
 
 
 def require_scipy() -> None:

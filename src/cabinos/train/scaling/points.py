@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cabinos.train.errors import TrainError
 
-__all__ = ["FEWEST", "Points", "read_points"]
+__all__ = ["FEWEST", "Points", "points_of", "read_points"]
 
 FEWEST = 6  # points, for five numbers
 
@@ -58,9 +58,14 @@ def read_points(path: Path) -> Points:
 
     The third is C = 6 N D. Raises TrainError, with the line, for what is not such a file.
     """
-    points = Points.of(_numbers(row, f"{path}, line {n}") for n, row in _rows(path))
+    return points_of(_rows(path), str(path))
+
+
+def points_of(rows: Iterable[tuple[int, Mapping[str, Any]]], source: str) -> Points:
+    """From numbered rows with such columns. Raises TrainError, with `source` and the number."""
+    points = Points.of(_numbers(row, f"{source}, line {number}") for number, row in rows)
     if not len(points):
-        raise TrainError(f"{path}: no runs in it.")
+        raise TrainError(f"{source}: no runs in it.")
     return points
 
 
