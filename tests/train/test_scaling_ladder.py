@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cabinos.cli.main import main
 from cabinos.train import checkpoint
 from cabinos.train.errors import TrainError
 from cabinos.train.scaling import journal
+from cabinos.train.scaling.fit import fit_law
 from cabinos.train.scaling.ladder import Ladder
 from cabinos.train.scaling.work import Running, progress_of, work
 
@@ -110,24 +112,25 @@ def test_fit_predict_run_check(done: Path, data: Path) -> None:
     assert [stop["flops"] for stop in stops] == pytest.approx([1e8, 1e9, 1e10, 1e11, 1e12])
 
 
-def test_a_prediction_after_the_fact_is_refused(done: Path) -> None:
+def test_a_prediction_after_the_fact_is_refused(done: Path, tmp_path: Path) -> None:
     pytest.importorskip("scipy")
-    rung = Ladder.open(done).rungs[-1]
-    words = ("scale", "predict", done, "--width", rung.width, "--tokens", rung.tokens)
-    result = cabin(*words)
-    assert result.exit_code == 0 or "begun" in result.output  # another name: not that rung's run
     ladder = Ladder.open(done)
-    other = journal.predictions(ladder)[-1].rung
-    ladder.place(other).mkdir(parents=True)
-    (done / "predictions.jsonl").write_text("")
-    result = cabin(*words)
-    assert result.exit_code == 1
-    assert "this run has begun" in result.output
+    fit = fit_law(ladder.points(), bootstrap=2, starts=2)
+    rung = ladder.rungs[-1]
+    with pytest.raises(TrainError, match="a rung of this ladder already"):
+        journal.predict(ladder, fit, rung.width, rung.tokens)
+    moved = replace(ladder, folder=tmp_path)
+    (tmp_path / "predicted").mkdir()
+    first = journal.predict(moved, fit, 64, 48_000)
+    (tmp_path / "predictions.jsonl").unlink()
+    moved.place(first.rung).mkdir()
+    with pytest.raises(TrainError, match="this run has begun"):
+        journal.predict(moved, fit, 64, 48_000)
 
 
 def test_a_changed_journal_is_found_out(planned: Path, tmp_path: Path) -> None:
     ladder = Ladder.open(planned)
-    moved = Ladder(tmp_path, ladder.base, ladder.vocabulary, ladder.data, ladder.wish, ladder.rungs)
+    moved = replace(ladder, folder=tmp_path)
     for number in range(3):
         journal._append(moved, "outcome", {"name": str(number), "hash": ""})
     path = tmp_path / "predictions.jsonl"
@@ -148,7 +151,7 @@ def test_other_texts_and_another_plan_are_refused(
     planned: Path, data: Path, tmp_path: Path
 ) -> None:
     ladder = Ladder.open(planned)
-    strange = Ladder(tmp_path, ladder.base, ladder.vocabulary, "0", ladder.wish, ladder.rungs)
+    strange = replace(ladder, folder=tmp_path, data="0")
     with pytest.raises(TrainError, match="not the texts"):
         work(strange, strange.rungs, data, Running())
     result = cabin("scale", "plan", planned, "--data", data, *SMALL, "--seed", 2, *CPU)
@@ -162,6 +165,37 @@ def test_other_texts_and_another_plan_are_refused(
     assert "damaged" in cabin("scale", "fit", tmp_path).output
 
 
+def test_numbers_that_are_none_are_refused(planned: Path) -> None:
+    for words in (
+        ("plan", planned, "--flops", "inf"),
+        ("predict", planned, "--flops", "nan"),
+        ("predict", planned, "--flops", "1e9", "--width", "64"),
+        ("predict", planned, "--width", "64"),
+        ("roadmap", "--flops", "-1"),
+        ("roadmap",),
+        ("roadmap", "--hours", "1"),
+    ):
+        result = cabin("scale", *words)
+        assert result.exit_code == 2, (words, result.output)
+    assert (
+        "no such hardware; there are h200"
+        in cabin("scale", "roadmap", "--flops", "1e18", "--on", "abacus").output
+    )
+
+
+def test_a_roadmap_by_the_published_law() -> None:
+    stops = facts("scale", "roadmap", "--flops", "5.76e23")
+    assert {stop["device"] for stop in stops} >= {"h100", "a100", "4090", "m2-ultra"}
+    (h100,) = (stop for stop in stops if stop["device"] == "h100")
+    assert h100["parameters"] == pytest.approx(70e9, rel=0.15)  # Chinchilla itself
+    assert h100["tokens"] == pytest.approx(1.4e12, rel=0.15)
+    assert h100["seconds"] == pytest.approx(5.76e23 / (9.89e14 * 0.4))
+    assert h100["kwh"] == pytest.approx(h100["seconds"] * 700 / 3.6e6)
+    (rented,) = facts("scale", "roadmap", "--hours", 2, "--on", "h100", "--usd-per-hour", 3)[-1:]
+    assert rented["usd"] == pytest.approx(6)
+    assert "Assumed" in cabin("scale", "roadmap", "--flops", "1e20", "--on", "a100").output
+
+
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
     end = time.monotonic() + 120
     while not path.exists():
@@ -172,7 +206,6 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 
 def test_killed_workers_leave_nothing_undone(planned: Path, data: Path, tmp_path: Path) -> None:
     """kill -9 of the one who started two workers: they end, and the next call goes on."""
-    pytest.importorskip("fcntl")
     path = tmp_path / "l"
     assert cabin("scale", "plan", path, "--data", data, *SMALL, *CPU).exit_code == 0
     ladder = Ladder.open(path)

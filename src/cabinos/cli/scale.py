@@ -2,52 +2,25 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cabinos.cli.data import Folder, data_option, workshop
-from cabinos.cli.errors import BLOCKED
 from cabinos.cli.options import as_json
-from cabinos.cli.scale_view import (
-    bars,
-    show_costs,
-    show_fit,
-    show_outcomes,
-    show_prediction,
-    show_roadmap,
-)
+from cabinos.cli.scale_runs import POSITIVE, plan_command, run_command
+from cabinos.cli.scale_view import show_fit, show_outcomes, show_prediction, show_roadmap
 from cabinos.cli.terminal import note, print_json
-from cabinos.cli.train import mix_of
 
 if TYPE_CHECKING:
     from cabinos.train.scaling.fit import Fit
     from cabinos.train.scaling.ladder import Ladder
+    from cabinos.train.scaling.law import Plan
     from cabinos.train.scaling.points import Points
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 STORED, STORED_SET = "chinchilla", "chinchilla_runs"
 STORED_BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)  # that were planned
 CONTEXT = 1024  # of the models on a roadmap
-
-RUNNING = (
-    click.option("--device", help="cpu, cuda or mps. [default: the fastest there is]"),
-    click.option(
-        "--dtype",
-        type=click.Choice(["float32", "bfloat16"]),
-        help="Of activations. [default: the fastest]",
-    ),
-    click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each worker."),
-)
-
-
-def running_options(command: Callable[P, R]) -> Callable[P, R]:
-    """What may change from one start to the next."""
-    for option in reversed(RUNNING):
-        command = option(command)
-    return command
 
 
 @click.group("scale")
@@ -55,185 +28,8 @@ def scale_command() -> None:
     """Scaling laws: plan small runs, run them, fit a law, predict the next run, check it."""
 
 
-@scale_command.command("plan")
-@click.argument("path", type=Folder, metavar="LADDER")
-@data_option
-@click.option(
-    "--flops",
-    "total",
-    type=click.FloatRange(0, min_open=True),
-    required=True,
-    metavar="C",
-    help="Floating-point operations for all runs together, as 5e12.",
-)
-@click.option(
-    "--budgets",
-    type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="Rows of runs that cost the same.",
-)
-@click.option(
-    "--span",
-    type=click.FloatRange(1),
-    default=10.0,
-    show_default=True,
-    help="The largest budget, in smallest ones.",
-)
-@click.option(
-    "--sizes", type=click.IntRange(1), default=4, show_default=True, help="Runs in a row."
-)
-@click.option(
-    "--ratio",
-    type=click.FloatRange(0, min_open=True),
-    default=20.0,
-    show_default=True,
-    help="Tokens to a parameter, around which the sizes lie.",
-)
-@click.option(
-    "--batch-tokens",
-    type=click.IntRange(1),
-    default=4096,
-    show_default=True,
-    help="Tokens for one update, in every run.",
-)
-@click.option(
-    "--held-out",
-    type=click.IntRange(1),
-    default=16_384,
-    show_default=True,
-    help="Tokens of each domain that a run is measured on.",
-)
-@click.option(
-    "--context", type=click.IntRange(1), default=256, show_default=True, help="Row length."
-)
-@click.option("--matrix-rate", default=0.012, show_default=True, help="Learning rate of Muon.")
-@click.option("--other-rate", default=0.008, show_default=True, help="Learning rate of AdamW.")
-@click.option(
-    "--mix",
-    metavar="DOMAIN=SHARE,…",
-    callback=mix_of,
-    help="Shares of the domains. [default: the mixture of nano]",
-)
-@click.option("--seed", default=1, show_default=True, help="Of the first weights.")
-@click.option(
-    "--watts",
-    type=click.FloatRange(0),
-    metavar="W",
-    help="What this machine takes. [default: 10 a thread, a guess]",
-)
-@running_options
-@as_json
-@workshop
-def plan_command(
-    path: Path,
-    folder: Path,
-    total: float,
-    budgets: int,
-    span: float,
-    sizes: int,
-    ratio: float,
-    batch_tokens: int,
-    context: int,
-    held_out: int,
-    matrix_rate: float,
-    other_rate: float,
-    mix: dict[str, float],
-    seed: int,
-    watts: float | None,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-    as_json: bool,
-) -> None:
-    """Plan a ladder of runs into LADDER, and say what it will cost on this machine.
-
-    A moment of each size of model is trained to see how fast it is. Nothing else is run.
-    """
-    from cabinos.train.config import RunConfig
-    from cabinos.train.errors import require_torch
-
-    require_torch()
-    from cabinos.train.evaluate import token_lengths
-    from cabinos.train.scaling.estimate import estimate
-    from cabinos.train.scaling.ladder import Wish, plan
-    from cabinos.train.scaling.work import Running
-
-    base = RunConfig(
-        batch_tokens=batch_tokens,
-        micro_tokens=min(4096, batch_tokens),
-        context=context,
-        long_context=context,
-        matrix_rate=matrix_rate,
-        other_rate=other_rate,
-        seed=seed,
-        mix=mix,
-    )
-    wish = Wish(total, budgets, span, sizes, ratio, held_out)
-    ladder = plan(path, wish, base, folder, len(token_lengths(folder)))
-    running = Running(device=device, dtype=dtype, threads=threads)
-    costs = estimate(ladder, folder, running, watts)
-    ladder.save()
-    if as_json:
-        print_json(costs.facts())
-    else:
-        show_costs(costs)
-        note(f"{path / 'ladder.json'} is written. Run it: cabin scale run {path}", dim=False)
-
-
-@scale_command.command("run")
-@click.argument("path", type=Folder, metavar="LADDER")
-@data_option
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Runs side by side, each in a process.",
-)
-@click.option("--compile/--no-compile", "compiled", default=None, help="Use torch.compile.")
-@click.option("--tethered", is_flag=True, hidden=True)
-@running_options
-@workshop
-def run_command(
-    path: Path,
-    folder: Path,
-    workers: int,
-    compiled: bool | None,
-    tethered: bool,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-) -> None:
-    """Run what is missing of the ladder in LADDER, and predicted runs that are not done.
-
-    It may be killed at any time: the same command goes on. Several may work on one folder, also
-    from several machines. Data parallel: torchrun --nproc-per-node 2 -m cabinos scale run LADDER
-    """
-    from cabinos.train.errors import require_torch
-
-    require_torch()
-    from cabinos.train.scaling.journal import predictions
-    from cabinos.train.scaling.ladder import Ladder
-    from cabinos.train.scaling.work import Running, tether, together, work
-
-    ladder = Ladder.open(path)
-    rungs = [*ladder.rungs, *(prediction.rung for prediction in predictions(ladder))]
-    running = Running(device=device, dtype=dtype, compiled=compiled, threads=threads)
-    if tethered:
-        tether()
-    if workers == 1:
-        missing = work(ladder, rungs, folder, running, lambda text: note(text, dim=False))
-    else:
-        ladder.check_data(folder)
-        with bars(ladder, rungs) as watch:
-            missing = together(ladder, rungs, folder, running, workers, watch)
-    if missing:
-        names = ", ".join(rung.name for rung in missing)
-        note(f"Another worker has: {names}.", dim=False)
-        raise SystemExit(0 if tethered else BLOCKED)
-    if not tethered:
-        note(f"{path}: {len(rungs)} runs are done. Fit them: cabin scale fit {path}", dim=False)
+for command in (plan_command, run_command):
+    scale_command.add_command(command)
 
 
 @scale_command.command("fit")
@@ -357,12 +153,12 @@ def _made(ladder: "Ladder | None") -> list[Any]:
 @click.argument("path", type=Folder, metavar="LADDER")
 @click.option(
     "--flops",
-    type=click.FloatRange(0, min_open=True),
+    type=POSITIVE,
     metavar="C",
     help="What the run may cost; the best size for it is chosen.",
 )
 @click.option("--width", type=click.IntRange(1), help="Or: how wide its model is …")
-@click.option("--tokens", type=click.FloatRange(1), help="… and how many tokens it learns from.")
+@click.option("--tokens", type=POSITIVE, help="… and how many tokens it learns from.")
 @as_json
 @workshop
 def predict_command(
@@ -425,24 +221,28 @@ def check_command(path: Path, as_json: bool) -> None:
     made = predictions(ladder)
     if not made:
         raise TrainError(f"{path}: nothing was predicted. Do it: cabin scale predict {path}.")
-    outcomes = [check(ladder, prediction) for prediction in made]
+    waiting = [prediction for prediction in made if ladder.result(prediction.rung) is None]
+    outcomes = [check(ladder, prediction) for prediction in made if prediction not in waiting]
     if as_json:
         print_json([asdict(outcome) for outcome in outcomes])
-    else:
+    elif outcomes:
         show_outcomes(outcomes)
+    if waiting:
+        names = ", ".join(prediction.name for prediction in waiting)
+        note(f"{names}: not run yet. Run it: cabin scale run {path}.", dim=False)
+        if not outcomes:
+            raise SystemExit(1)
 
 
 @scale_command.command("roadmap")
 @click.argument("path", type=Folder, metavar="[LADDER]", required=False)
 @click.option(
     "--flops",
-    type=click.FloatRange(0, min_open=True),
+    type=POSITIVE,
     metavar="C",
     help="The budget in floating-point operations …",
 )
-@click.option(
-    "--hours", type=click.FloatRange(0, min_open=True), help="… or in hours of the hardware."
-)
+@click.option("--hours", type=POSITIVE, help="… or in hours of the hardware.")
 @click.option("--on", "name", metavar="NAME", help="The hardware. [default: each there is]")
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="How many.")
 @click.option(
@@ -474,11 +274,8 @@ def roadmap_command(
     By the law of the ladder in LADDER, for Cabin's own models; without LADDER by Chinchilla's
     published law (nats a token of its own texts). With --on, the way there, a tenth at a time.
     """
-    from cabinos.train.errors import TrainError
     from cabinos.train.scaling.cost import device, devices
-    from cabinos.train.scaling.ladder import Ladder
-    from cabinos.train.scaling.law import CHINCHILLA, best_shape
-    from cabinos.train.scaling.roadmap import budgets_up_to, optimum, roadmap
+    from cabinos.train.scaling.roadmap import budgets_up_to, roadmap
 
     if (flops is None) == (hours is None):
         raise click.UsageError("give --flops or --hours.")
@@ -488,23 +285,36 @@ def roadmap_command(
             raise click.UsageError("--hours needs --on NAME.")
         flops = hours * 3600 * on[0].peak * on[0].utilisation * count
     assert flops is not None
-    if path is None:
-        law, interval = CHINCHILLA, lambda n, d: (CHINCHILLA.loss(n, d),) * 2
-        best = lambda c: optimum(law, c)  # noqa: E731
-    else:
-        ladder = Ladder.open(path)
-        fit = _fit(ladder)
-        law, interval = fit.law, fit.loss_interval
-        best = lambda c: best_shape(  # noqa: E731
-            law, c, vocabulary=ladder.vocabulary, context=CONTEXT
-        )
+    best, interval = _guide(path)
     budgets = budgets_up_to(flops) if name else [flops]
-    try:
-        stops = roadmap(best, interval, budgets, on, count, usd_per_hour=usd_per_hour,
-                        usd_per_kwh=usd_per_kwh)  # fmt: skip
-    except OverflowError:
-        raise TrainError(f"{flops:.3g} operations are beyond any law.") from None
+    stops = roadmap(
+        best, interval, budgets, on, count, usd_per_hour=usd_per_hour, usd_per_kwh=usd_per_kwh
+    )
     if as_json:
         print_json([stop.facts() for stop in stops])
     else:
         show_roadmap(stops, "bits per byte" if path else "nats a token")
+
+
+def _guide(
+    path: Path | None,
+) -> "tuple[Callable[[float], Plan], Callable[[float, float], tuple[float, float]]]":
+    """The best size for a budget, and the interval of a loss, by a ladder's law or Chinchilla's."""
+    from cabinos.train.scaling.ladder import Ladder
+    from cabinos.train.scaling.law import CHINCHILLA, best_shape
+    from cabinos.train.scaling.roadmap import optimum
+
+    if path is None:
+
+        def published(parameters: float, tokens: float) -> tuple[float, float]:
+            loss = float(CHINCHILLA.loss(parameters, tokens))
+            return loss, loss
+
+        return lambda flops: optimum(CHINCHILLA, flops), published
+    ladder = Ladder.open(path)
+    fit = _fit(ladder)
+
+    def best(flops: float) -> "Plan":
+        return best_shape(fit.law, flops, vocabulary=ladder.vocabulary, context=CONTEXT)
+
+    return best, fit.loss_interval

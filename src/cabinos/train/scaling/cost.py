@@ -20,7 +20,7 @@ from cabinos.train.errors import TrainError
 if TYPE_CHECKING:
     from cabinos.train.hardware import Machine
 
-__all__ = ["WATTS", "Cost", "Device", "Speed", "cost_of", "device", "devices", "measure"]
+__all__ = ["WATTS", "Cost", "Device", "Speed", "cost_of", "device", "devices", "here", "measure"]
 
 WATTS = 10.0  # of a busy CPU core: a laptop's take 5 to 15, a server's about 5
 USD_PER_KWH = 0.30
@@ -47,10 +47,34 @@ def devices() -> dict[str, Device]:
 
 
 def device(name: str) -> Device:
-    """The one of that name. Raises TrainError with those there are."""
+    """The one of that name; `here` is this machine. Raises TrainError with those there are."""
+    if name == "here":
+        return here()
     if name not in devices():
-        raise TrainError(f"{name}: no such hardware; there are {', '.join(devices())}.")
+        raise TrainError(f"{name}: no such hardware; there are {', '.join(devices())}, here.")
     return devices()[name]
+
+
+def here() -> Device:
+    """This machine's CPU: its peak, and what training a model like nano reaches of it, measured.
+
+    Raises TrainError if there is something faster than a CPU here, whose watts nobody knows.
+    """
+    import torch
+
+    from cabinos.train.hardware import choose_machine, matrix_peak
+
+    machine = choose_machine()
+    if machine.device.type != "cpu":
+        raise TrainError(f"--on here is for a CPU, and this machine has {machine.device.type}: "
+                         f"name its card; there are {', '.join(devices())}.")  # fmt: skip
+    peak, threads = matrix_peak(machine), torch.get_num_threads()
+    config = RunConfig(batch_tokens=4096)
+    shape = ModelConfig.from_depth(config.depth, context=config.context)
+    seconds = measure(shape, config, machine, peak).update
+    reached = config.batch_tokens * shape.flops_per_token(config.context) / seconds
+    source = f"measured now, {threads} threads; {WATTS:.0f} W for each is assumed"
+    return Device("here", "this machine", peak, reached / peak, WATTS * threads, source)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def draw(
     axes[0].set_ylabel(f"loss ({unit})")
     for panel in axes:
         panel.grid(alpha=0.2)
-        panel.legend(fontsize=7)
+        panel.legend(fontsize=7, loc="upper right")  # "best" is slow with many points
     partial = picture.with_name(f".{picture.name}")
     figure.savefig(partial, format="png", dpi=120)
     partial.replace(picture)

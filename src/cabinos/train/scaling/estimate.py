@@ -64,13 +64,15 @@ def estimate(ladder: Ladder, data: Path, running: Running, watts: float | None =
     """Measure each size of the ladder on this machine.
 
     `watts`: what the machine takes; on a CPU 10 for each thread is assumed, elsewhere it is to be
-    given. Raises TrainError if it is not.
+    given. Raises TrainError if it is not, CorpusError if a domain of the mixture is missing.
     """
     import torch
 
+    from cabinos.train.batches import Batches
     from cabinos.train.hardware import choose_machine, matrix_peak
     from cabinos.train.shards import open_shards
 
+    Batches(data, ladder.base.mix)  # every domain of the mixture is there
     if running.threads is not None:
         torch.set_num_threads(running.threads)
     machine = choose_machine(running.device, running.dtype)

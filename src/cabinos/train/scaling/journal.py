@@ -64,7 +64,9 @@ def predict(ladder: Ladder, fit: Fit, width: int, tokens: float) -> Prediction:
     shaped = Rung("", width, length, 0.0)
     flops = ladder.flops(shaped)
     rung = Rung(f"{flops:.2g}-w{width}", width, length, flops)
-    if ladder.place(rung).exists() or rung in ladder.rungs:
+    if any((known.width, known.tokens) == (width, length) for known in ladder.rungs):
+        raise TrainError(f"{rung.name}: a rung of this ladder already; the law rests on it.")
+    if ladder.place(rung).exists():
         raise TrainError(f"{ladder.place(rung)}: this run has begun; that is too late.")
     if any(known.rung == rung for known in predictions(ladder)):
         raise TrainError(f"{rung.name}: predicted before; a run is predicted once.")

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cabinos.train.errors import TrainError
@@ -30,18 +30,14 @@ OFTEN = 0.5  # seconds from one look at the workers to the next
 WORDS = 2000  # characters of a worker's last words
 
 
+@dataclass(frozen=True)
 class Running:
     """How runs are made: what does not change their results."""
 
-    def __init__(
-        self,
-        *,
-        device: str | None = None,
-        dtype: str | None = None,
-        compiled: bool | None = None,
-        threads: int | None = None,
-    ) -> None:
-        self.device, self.dtype, self.compiled, self.threads = device, dtype, compiled, threads
+    device: str | None = None
+    dtype: str | None = None
+    compiled: bool | None = None
+    threads: int | None = None
 
     def words(self) -> list[str]:
         """The same as options of `cabin scale run`."""
