@@ -23,6 +23,15 @@ STORED_BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)  # that 
 CONTEXT = 1024  # of the models on a roadmap
 
 
+bootstrap_option = click.option(
+    "--bootstrap",
+    type=click.IntRange(0),
+    default=400,
+    show_default=True,
+    help="Times that the runs are drawn again, for intervals.",
+)
+
+
 @click.group("scale")
 def scale_command() -> None:
     """Scaling laws: plan small runs, run them, fit a law, predict the next run, check it."""
@@ -43,13 +52,7 @@ for command in (plan_command, run_command):
     help="Leave out runs with fewer tokens to a parameter.",
 )
 @click.option("--layers-only", is_flag=True, help="Count N without the embedding (a ladder only).")
-@click.option(
-    "--bootstrap",
-    type=click.IntRange(0),
-    default=400,
-    show_default=True,
-    help="Times that the runs are drawn again, for intervals.",
-)
+@bootstrap_option
 @click.option(
     "--isoflop",
     "at",
@@ -159,10 +162,16 @@ def _made(ladder: "Ladder | None") -> list[Any]:
 )
 @click.option("--width", type=click.IntRange(1), help="Or: how wide its model is …")
 @click.option("--tokens", type=POSITIVE, help="… and how many tokens it learns from.")
+@bootstrap_option
 @as_json
 @workshop
 def predict_command(
-    path: Path, flops: float | None, width: int | None, tokens: float | None, as_json: bool
+    path: Path,
+    flops: float | None,
+    width: int | None,
+    tokens: float | None,
+    bootstrap: int,
+    as_json: bool,
 ) -> None:
     """Say what loss a larger run will reach, and write that down before it begins.
 
@@ -178,7 +187,7 @@ def predict_command(
     if (flops is None) == (width is None or tokens is None) or (flops and (width or tokens)):
         raise click.UsageError("give --flops, or --width and --tokens.")
     ladder = Ladder.open(path)
-    fit = _fit(ladder)
+    fit = _fit(ladder, bootstrap)
     if flops is not None:
         context = ladder.base.context
         best = best_shape(fit.law, flops, vocabulary=ladder.vocabulary, context=context)
@@ -192,7 +201,7 @@ def predict_command(
         show_prediction(path, made)
 
 
-def _fit(ladder: "Ladder") -> "Fit":
+def _fit(ladder: "Ladder", bootstrap: int) -> "Fit":
     from cabinos.train.errors import TrainError
     from cabinos.train.scaling.fit import fit_law
 
@@ -202,7 +211,7 @@ def _fit(ladder: "Ladder") -> "Fit":
             f"{ladder.folder}: {len(missing)} of {len(ladder.rungs)} runs are not done. Run them: "
             f"cabin scale run {ladder.folder}."
         )
-    return fit_law(ladder.points(), bootstrap=400)
+    return fit_law(ladder.points(), bootstrap=bootstrap)
 
 
 @scale_command.command("check")
@@ -257,6 +266,7 @@ def check_command(path: Path, as_json: bool) -> None:
     show_default=True,
     help="Price of power.",
 )
+@bootstrap_option
 @as_json
 @workshop
 def roadmap_command(
@@ -267,6 +277,7 @@ def roadmap_command(
     count: int,
     usd_per_hour: float | None,
     usd_per_kwh: float,
+    bootstrap: int,
     as_json: bool,
 ) -> None:
     """The best size and tokens for a budget, and the loss, time, energy and cost of it.
@@ -285,7 +296,7 @@ def roadmap_command(
             raise click.UsageError("--hours needs --on NAME.")
         flops = hours * 3600 * on[0].peak * on[0].utilisation * count
     assert flops is not None
-    best, interval = _guide(path)
+    best, interval = _guide(path, bootstrap)
     budgets = budgets_up_to(flops) if name else [flops]
     stops = roadmap(
         best, interval, budgets, on, count, usd_per_hour=usd_per_hour, usd_per_kwh=usd_per_kwh
@@ -297,7 +308,7 @@ def roadmap_command(
 
 
 def _guide(
-    path: Path | None,
+    path: Path | None, bootstrap: int
 ) -> "tuple[Callable[[float], Plan], Callable[[float, float], tuple[float, float]]]":
     """The best size for a budget, and the interval of a loss, by a ladder's law or Chinchilla's."""
     from cabinos.train.scaling.ladder import Ladder
@@ -312,7 +323,7 @@ def _guide(
 
         return lambda flops: optimum(CHINCHILLA, flops), published
     ladder = Ladder.open(path)
-    fit = _fit(ladder)
+    fit = _fit(ladder, bootstrap)
 
     def best(flops: float) -> "Plan":
         return best_shape(fit.law, flops, vocabulary=ladder.vocabulary, context=CONTEXT)

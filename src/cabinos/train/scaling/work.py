@@ -94,18 +94,18 @@ def _run(ladder: Ladder, rung: Rung, data: Path, running: Running) -> Result:
         snapshots=False,
     )
     done = pretrain(config, data, out, options, shape)
-    held_out = next(
-        (line["held_out"] for line in reversed(read_log(out / "metrics.jsonl"))
-         if "held_out" in line), None,
-    )  # fmt: skip
-    if done.processes.rank == 0 and held_out is None:
+    tests = [line["held_out"] for line in read_log(out / "metrics.jsonl") if "held_out" in line]
+    held_out = {k: v for k, v in (tests[-1] if tests else {}).items() if config.mix.get(k)}
+    if done.processes.rank == 0 and not held_out:
         raise TrainError(f"{data}: no held-out texts to measure by. Prepare it: cabin data get.")
     tokens = config.steps * config.batch_tokens
     vectors = (2 * shape.depth + 1) * shape.width
     layers = shape.parameters - vectors - shape.vocabulary * shape.width
-    loss = (held_out or {}).get("all", float("nan"))
-    return Result(rung.name, shape.parameters, layers, tokens, flops, loss, held_out or {},
-                  round(done.progress.seconds, 3))  # fmt: skip
+    loss = sum(held_out.values()) / max(1, len(held_out))
+    return Result(
+        rung.name, shape.parameters, layers, tokens, flops, round(loss, 6), held_out,
+        round(done.progress.seconds, 3),
+    )  # fmt: skip
 
 
 @contextmanager
