@@ -173,6 +173,14 @@ SECTIONS = {
             "cabinos.cli.arena:arena_group",
             "Have models answer the same prompts, and find out who is better.",
         ),
+        "emerge": (
+            "cabinos.cli.emerge:emerge_command",
+            "See when a training run learnt what: grammar, facts, sums.",
+        ),
+        "scale": (
+            "cabinos.cli.scale:scale_command",
+            "Scaling laws: small runs, the law in them, what a larger one will reach.",
+        ),
     },
 }
 COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, (place, _) in verbs.items()}

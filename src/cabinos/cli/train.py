@@ -17,7 +17,7 @@ T = TypeVar("T")
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k")
 
 
-def _mix(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
+def mix_of(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
     """`books=3,maths=1` as a dictionary; the default mixture if not given."""
     from cabinos.train.config import MIX
 
@@ -41,6 +41,15 @@ MACHINE = (
     click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]"),
     click.option("--save-every", default=300.0, show_default=True, help="Seconds to a checkpoint."),
     click.option("--test-every", default=100, show_default=True, help="Updates to an evaluation."),
+    click.option(
+        "--test-tokens", default=16_384, show_default=True, help="Of each domain, to evaluate on."
+    ),
+    click.option(
+        "--snapshots/--no-snapshots",
+        default=True,
+        show_default=True,
+        help="Keep the weights after updates 1, 2, 4, 8, …; `cabin emerge` measures them.",
+    ),
     click.option(
         "--until", type=click.IntRange(min=1), help="Stop after this update; go on later."
     ),
@@ -80,7 +89,7 @@ def train_command() -> None:
 @click.option(
     "--mix",
     metavar="DOMAIN=SHARE,…",
-    callback=_mix,
+    callback=mix_of,
     help="Shares of the domains. [default: the mixture of nano]",
 )
 @click.option("--seed", default=1, show_default=True, help="Of the first weights.")

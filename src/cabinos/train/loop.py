@@ -80,6 +80,8 @@ class Run:
     progress: Progress
     save_every: float = 300.0  # seconds
     test_every: int = 250  # updates
+    test_tokens: int = 16_384  # of each domain, at an evaluation on texts
+    snapshots: bool = True  # keep the weights after updates 1, 2, 4, 8, …
 
 
 def train(run: Run, watchers: Sequence[Watcher], *, until: int | None = None) -> None:
@@ -105,7 +107,8 @@ def train(run: Run, watchers: Sequence[Watcher], *, until: int | None = None) ->
             continue
         for watcher in watchers:
             watcher.update(metrics)
-        _keep_snapshot(run)
+        if run.snapshots:
+            _keep_snapshot(run)
         over = run.progress.step == last
         if run.progress.step % run.test_every == 0 or over:
             held_out = run.evaluate()

@@ -4,6 +4,7 @@ Of two sets only one half is taken, by a hash of what names a row: the other hal
 that whoever wants to check a score without anything having been tuned to it can do so.
 """
 
+import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -60,6 +61,11 @@ def _questions_to_chat(path: str, text: str) -> Iterator[Row]:
         yield {"file": path, **row}
 
 
+def _runs(_path: str, text: str) -> Iterator[Row]:
+    """Training runs, a line each, with the names of the table's columns."""
+    yield from csv.DictReader(text.splitlines())
+
+
 def _lines(text: str) -> Iterator[Row]:
     yield from (json.loads(line) for line in text.split("\n") if line.strip())
 
@@ -70,5 +76,6 @@ READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
     "bfcl_a": _functions,
     "blimp": _pairs,
     "arena_prompts": _questions_to_chat,
+    "chinchilla_runs": _runs,
 }
 """By the name of the set: from the path and the text of a file to rows."""
