@@ -59,6 +59,7 @@ OWN = (
     ("cabinos.brain.errors", "BrainError"),
     ("cabinos.engine.errors", "EngineError"),
     ("cabinos.kernel.errors", "KernelError"),
+    ("cabinos.lab.compress.errors", "CompressError"),
     ("cabinos.lab.evaluate.errors", "EvalError"),
     ("cabinos.store.errors", "StoreError"),
 )

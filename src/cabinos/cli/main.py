@@ -161,6 +161,14 @@ SECTIONS = {
             "cabinos.cli.eval:eval_command",
             "Measure what MODEL (default: the brain) can do.",
         ),
+        "compress": (
+            "cabinos.cli.compress:compress_command",
+            "Pack FILE (- for stdin) losslessly with a model; the same model unpacks it.",
+        ),
+        "decompress": (
+            "cabinos.cli.compress:decompress_command",
+            "Unpack FILE (- for stdin) with the model that packed it.",
+        ),
     },
 }
 COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, (place, _) in verbs.items()}
