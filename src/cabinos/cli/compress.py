@@ -124,7 +124,8 @@ def decompress_command(
 ) -> None:
     """Unpack FILE (- for stdin) with the model that packed it.
 
-    FILE was packed by `cabin compress`. Each chunk is checked before it is written, and a file appears only when all of it is right.
+    FILE was packed by `cabin compress`. Each chunk is checked before it is written, and a file
+    appears only when all of it is right.
     """
     from cabinos.lab.compress.stream import decompress, open_for
 

@@ -161,6 +161,10 @@ SECTIONS = {
             "cabinos.cli.eval:eval_command",
             "Measure what MODEL (default: the brain) can do.",
         ),
+        "inspect": (
+            "cabinos.cli.inspect:inspect_group",
+            "Look inside a model: what each part does with a text, and what happens without it.",
+        ),
         "compress": (
             "cabinos.cli.compress:compress_command",
             "Pack FILE (- for stdin) losslessly with a model; the same model unpacks it.",

@@ -2,7 +2,7 @@
 
     "CBZ" · version · flags · varint chunk size · identity (16) · probe (4) · CRC-32 of all that
     each chunk: method + 1 · varint size · varint packed size · CRC-32 of its bytes · packed bytes
-    the end:    0 · BLAKE2b of all bytes (8)
+    the end:    0 · BLAKE2b of all chunks as they stand there (8)
 
 Numbers are little-endian; varints are LEB128. The identity is the first half of the SHA-256 of the
 model's file; the probe is a digest of what the engine computes from it. Everything that is read is
@@ -53,6 +53,11 @@ class Chunk:
     crc: int
     packed: bytes
 
+    def record(self) -> bytes:
+        """Its bytes in the file."""
+        head = bytes([self.method + 1]) + _varint(self.size) + _varint(len(self.packed))
+        return head + struct.pack("<I", self.crc) + self.packed
+
 
 class Writer:
     """Writes a packed file."""
@@ -64,9 +69,9 @@ class Writer:
 
     def chunk(self, method: int, data: bytes, packed: bytes) -> None:
         """Add a chunk of the bytes `data`."""
-        self._digest.update(data)
-        head = bytes([method + 1]) + _varint(len(data)) + _varint(len(packed))
-        self.written += self._file.write(head + struct.pack("<I", zlib.crc32(data)) + packed)
+        record = Chunk(method, len(data), zlib.crc32(data), packed).record()
+        self._digest.update(record)
+        self.written += self._file.write(record)
 
     def finish(self) -> None:
         """Add the end."""
@@ -99,7 +104,9 @@ class Reader:
             if length > size or (method == STORED and length != size):
                 raise self.damaged("a chunk is longer than what it was packed from")
             (crc,) = struct.unpack("<I", self._take(4))
-            yield Chunk(method, size, crc, self._take(length))
+            chunk = Chunk(method, size, crc, self._take(length))
+            self._digest.update(chunk.record())
+            yield chunk
         if self._take(8) != self._digest.digest():
             raise self.damaged(
                 "the whole is not what was packed: chunks are missing or out of order"
@@ -111,7 +118,6 @@ class Reader:
         """`data`, which `chunk` was unpacked to. Raises CompressError if it is not what it was."""
         if len(data) != chunk.size or zlib.crc32(data) != chunk.crc:
             raise self.damaged("a chunk does not unpack to what it was packed from")
-        self._digest.update(data)
         return data
 
     def damaged(self, problem: str) -> CompressError:

@@ -37,20 +37,20 @@ def pieces(data: bytes, predictor: Predictor, *, adapt: bool) -> list[Piece]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     meter = Meter()
     found: list[Piece] = []
-    size, guesses = 0, None
+    text, size, guesses = "", 0, None
 
     def after(leaf: int, sums: "NDArray[np.int64]") -> None:
-        nonlocal size, guesses
+        nonlocal text, size, guesses
         guesses = guesses or _likeliest(sums, words)
         size += len(words[leaf])
-        text = decoder.decode(words[leaf])
+        text += decoder.decode(words[leaf])
         if text and not decoder.getstate()[0]:
             found.append(Piece(text, size, meter.bits, guesses))
-            meter.bits, size, guesses = 0.0, 0, None
+            meter.bits, text, size, guesses = 0.0, "", 0, None
 
     code(data, predictor, meter, adapt=adapt, told=lambda _: None, after=after)
     if guesses is not None:
-        found.append(Piece(decoder.decode(b"", True), size, meter.bits, guesses))
+        found.append(Piece(text + decoder.decode(b"", True), size, meter.bits, guesses))
     return found
 
 

@@ -2,8 +2,8 @@
 
 The model has read much, but knows nothing of this text beyond its window. So each question of the
 tree is also answered by three adaptive probabilities, which remember how it was answered before:
-at this node at all, at this node after the same token, and after the same two. Logistic mixing (Mahoney
-2005, PAQ6 and its descendants; Knoll and de Freitas 2012, arXiv:1108.3298) weighs the four:
+at this node at all, at this node after the same token, and after the same two. Logistic mixing
+(Mahoney 2005, PAQ6 and after; Knoll and de Freitas 2012, arXiv:1108.3298) weighs the four:
 
     p = squash(Σ w_i · stretch(p_i)),    w_i += rate · (answer - p) · stretch(p_i),
     stretch(p) = ln(p / (1 - p)),        squash(x) = 1 / (1 + e^-x),

@@ -3,8 +3,8 @@
 Tokens are sorted by what they spell. Below a node lie the tokens of one stretch of that order; the
 node asks for the next bit of the next byte, or, where one of them ends and others go on, whether it
 ends here. Questions with one possible answer are left out, so n tokens make n - 1 nodes, and a
-token is named by about 20 answers. The odds of an answer are sums over neighbours: differences of two
-cumulative odds.
+token is named by about 20 answers. The odds of an answer are sums over neighbours: differences of
+two cumulative odds.
 """
 
 from bisect import bisect_left
