@@ -7,9 +7,10 @@ Texts: the first N bytes of each Canterbury text, of held-out books and of held-
 64 KiB by default: a laptop packs some kilobytes a second). Rivals get the same bytes, with their
 largest windows. "With weights" adds the model's file to what is packed, and the break-even size is
 from how many bytes on packing pays even then, at this text's rates: weights / (their rate - ours).
-Coder loss is the packed size against the cross-entropy of the model's own softmax in float64, of the
-model alone (--plain); `gain` is what mixing saves. With --hf, the same weights are run as llama-zip does:
-one forward pass of transformers for each token, a softmax in torch, and an arithmetic coder.
+Coder loss is the packed size against the cross-entropy of the model's own softmax in float64, of
+the model alone (--plain); `gain` is what mixing saves. With --hf, the same weights are run as
+llama-zip does: one forward pass of transformers for each token, a softmax in torch, and an
+arithmetic coder.
 
 `--quick` needs no data: it packs a page of the demo's book. Prints a table, and one JSON line last.
 """
@@ -37,7 +38,7 @@ import numpy as np
 from cabinos.drivers.model.brain import BUILT_IN
 from cabinos.lab.compress import chunk as chunks
 from cabinos.lab.compress.predictor import Predictor
-from cabinos.lab.compress.rangecoder import Encoder, Meter
+from cabinos.lab.compress.rangecoder import Encoder
 from cabinos.lab.compress.stream import compress, decompress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,16 +111,14 @@ def ours(data: bytes, predictor: Predictor) -> dict[str, Any]:
     began = time.process_time()
     compress(io.BytesIO(data), packed, predictor, chunk=WHOLE)
     seconds = time.process_time() - began
-    plain, meter = Encoder(), Meter()
+    plain = Encoder()
     chunks.code(data[:WHOLE], predictor, plain, adapt=False, told=lambda _: None)
-    chunks.code(data[:WHOLE], predictor, meter, adapt=False, told=lambda _: None)
     return {
         "bytes": len(packed.getvalue()),
         "packed": packed.getvalue(),
         "seconds": seconds,
         "plain": len(plain.finish()),
         "entropy_bits": entropy(data[:WHOLE], predictor),
-        "odds_bits": meter.bits,
     }
 
 

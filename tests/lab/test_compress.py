@@ -299,7 +299,7 @@ def test_explained_text_is_whole_and_harmless(predictor: Predictor) -> None:
     assert "<b>" not in html
     assert "\u202e" not in html
     assert "\x1b" not in html
-    assert "漢字" in html
+    assert ">漢</span>" in html
 
 
 def test_surprise_is_where_the_text_is_strange(predictor: Predictor) -> None:

@@ -37,7 +37,8 @@ def _open(path: Path) -> "Subject":
 def inspect_group() -> None:
     """Look inside a model: what each part does with a text, and what happens without it.
 
-    MODEL is the folder of a training run, a Hugging Face folder, or a GGUF file of the Llama family.
+    MODEL is the folder of a training run, a Hugging Face folder, or a GGUF file of the Llama
+    family.
     """
 
 

@@ -1,8 +1,9 @@
-"""Differences of means: a direction in the stream between two kinds of prompts, and steering with it.
+"""Differences of means: a direction between two kinds of prompts, and steering with it.
 
-The stream at the last token of each prompt is averaged over each kind; the difference of the two means
-is the direction (Turner et al. 2023, arXiv:2308.10248; Rimsky et al. 2023, arXiv:2312.06681; Arditi et
-al. 2024, arXiv:2406.11717). How well it separates is measured on prompts it was not made from.
+The stream at the last token of each prompt is averaged over each kind; the difference of the two
+means is the direction (Turner et al. 2023, arXiv:2308.10248; Rimsky et al. 2023, arXiv:2312.06681;
+Arditi et al. 2024, arXiv:2406.11717). How well it separates is measured on prompts it was not made
+from.
 """
 
 from collections.abc import Sequence

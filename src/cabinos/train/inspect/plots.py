@@ -1,4 +1,4 @@
-"""Pictures of what was seen. Each needs matplotlib, without pyplot, which would look for a display."""
+"""Pictures of what was seen, as PNG. They need matplotlib."""
 
 from importlib import import_module
 from io import BytesIO
@@ -18,6 +18,7 @@ MOST = 48  # tokens in a picture
 
 
 def _figure(width: float, height: float) -> Any:
+    """An empty figure, without pyplot, which would look for a display."""
     try:
         figure = import_module("matplotlib.figure").Figure
     except ImportError:

@@ -1,10 +1,10 @@
 """The assistant's first decision: does it call a tool, or decline? One direction, found and turned.
 
-The same four tools are shown with every request; half of the requests are for one of them, half for
-nothing that is there. The direction between the two kinds is found as in `direction`, and added with
-a strength of its own length, taken off, or removed from the whole stream. What counts is how likely
-the model then begins a call, on requests that the direction was not made from. Words alone decide
-here, without the grammar and the retrieval that help the assistant in its work.
+The same four tools are shown with every request; half of the requests are for one of them, half
+for nothing that is there. The direction between the two kinds is found as in `direction`, and added
+with a strength of its own length, taken off, or removed from the whole stream. What counts is how
+likely the model then begins a call, on requests that the direction was not made from. Words alone
+decide here, without the grammar and the retrieval that help the assistant in its work.
 """
 
 from collections.abc import Callable, Sequence

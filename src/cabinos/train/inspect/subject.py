@@ -128,7 +128,7 @@ def _from_gguf(path: Path) -> Subject:
             if values.shape != tuple(weight.shape):
                 raise TrainError(f"{path}: tensor of {name} has shape {list(values.shape)}, not "
                                  f"{list(weight.shape)}.")  # fmt: skip
-            weight.copy_(torch.from_numpy(values))
+            weight.copy_(torch.tensor(values))
     tokenizer = Tokenizer.from_gguf(file)
     begin = tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.eos_id
 
