@@ -1,7 +1,7 @@
 """Compression: bits per byte beside xz, zstd, brotli and bzip3, with and without the weights.
 
     python bench/workshop/compress.py --quick
-    python bench/workshop/compress.py --data FOLDER [--bytes N] [--hf FOLDER]
+    python bench/workshop/compress.py --data FOLDER --canterbury FILE [--bytes N] [--hf FOLDER]
 
 Texts: the first N bytes of each Canterbury text, of held-out books and of held-out textbooks (N is
 64 KiB by default: a laptop packs some kilobytes a second). Rivals get the same bytes, with their
@@ -46,18 +46,18 @@ BASE = BUILT_IN.with_name("nano-base.gguf")
 WHOLE = 1 << 18  # bytes of a chunk
 
 
-def texts(folder: Path | None, size: int) -> dict[str, bytes]:
+def texts(data: Path | None, canterbury: Path | None, size: int) -> dict[str, bytes]:
     """The first `size` bytes of each text."""
-    if folder is None:
-        return {"oz": (ROOT / "tools" / "oz.txt").read_bytes()[20_000 : 20_000 + size]}
-    from cabinos.lab.evaluate.sets import read_set
-
-    found = {Path(r["name"]).name: r["text"] for r in read_set(folder, "canterbury")}
-    for domain in ("books", "textbooks"):
-        path = folder / "corpus" / f"{domain}-held.jsonl"
-        if path.is_file():
-            with path.open(encoding="utf-8") as file:
-                found[f"held-out {domain}"] = "\n\n".join(json.loads(line)["text"] for line in file)
+    found = {}
+    if canterbury is not None:
+        opened = lzma.open if canterbury.suffix == ".xz" else open
+        with opened(canterbury, "rt", encoding="utf-8") as file:
+            found = {Path(row["name"]).name: row["text"] for row in map(json.loads, file)}
+    for domain in ("books", "textbooks") if data else ():
+        with (data / "corpus" / f"{domain}-held.jsonl").open(encoding="utf-8") as file:  # type: ignore[operator]
+            found[f"held-out {domain}"] = "\n\n".join(json.loads(line)["text"] for line in file)
+    if not found:
+        found["oz"] = (ROOT / "tools" / "oz.txt").read_text(encoding="utf-8")[20_000:]
     return {name: text.encode()[:size] for name, text in found.items()}
 
 
@@ -211,14 +211,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="6 KB of the demo's book")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="of `cabin data get`")
+    parser.add_argument(
+        "--canterbury", type=Path, metavar="FILE", help='lines of {"name", "text"}; may be .xz'
+    )
     parser.add_argument("--bytes", type=int, default=1 << 16, help="of each text")
     parser.add_argument("--hf", type=Path, help="the same weights as a Hugging Face folder")
     parser.add_argument("--large", type=int, default=50_000_000, help="bytes of the large files")
     arguments = parser.parse_args()
     size = 6_000 if arguments.quick else arguments.bytes
     large = 300_000 if arguments.quick else arguments.large
-    if not arguments.quick and arguments.data is None:
-        parser.error("give --data FOLDER, or --quick")
+    if not arguments.quick and not (arguments.data or arguments.canterbury):
+        parser.error("give --data FOLDER or --canterbury FILE, or --quick")
     others, weights = rivals(), BASE.stat().st_size
     facts: dict[str, Any] = {
         "machine": platform.processor() or platform.machine(),
@@ -227,7 +230,7 @@ def main() -> None:
         "texts": {},
     }
     with Predictor(BASE, threads=1) as predictor:
-        for name, data in texts(None if arguments.quick else arguments.data, size).items():
+        for name, data in texts(arguments.data, arguments.canterbury, size).items():
             facts["texts"][name] = row = measure(name, data, predictor, others, weights)
             print(line(name, row), flush=True)
         if arguments.hf:

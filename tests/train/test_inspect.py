@@ -19,7 +19,7 @@ from cabinos.train.inspect.direction import find_direction, last_states
 from cabinos.train.inspect.induction import induction
 from cabinos.train.inspect.subject import Subject, open_subject
 from cabinos.train.inspect.views import look, losses
-from tests.engine.fixtures import tiny_config, tiny_gguf, tiny_hf_model
+from tests.engine.fixtures import tiny_gguf, tiny_hf_model
 
 IDS = [7, 300, 12, 45, 300, 12, 99, 7, 3]
 
@@ -100,7 +100,7 @@ def test_recorded_attention_is_what_the_fused_one_does(subject: Subject) -> None
 def test_a_gguf_file_computes_what_the_engine_computes(
     tmp_path: Path, family: str, tied: bool
 ) -> None:
-    path = tiny_gguf(tmp_path / "m.gguf", family, tied=tied, type="f32")  # type: ignore[arg-type]
+    path = tiny_gguf(tmp_path / "m.gguf", "f32", family, tied=tied)  # type: ignore[arg-type]
     opened = open_subject(path)
     with Model(path, threads=1, kv_type="f32") as model, model.sequence() as sequence:
         expected = sequence.feed(IDS, logits="all")
@@ -109,7 +109,7 @@ def test_a_gguf_file_computes_what_the_engine_computes(
 
 
 def test_a_folder_and_its_file_are_one_model(tmp_path: Path) -> None:
-    made = tiny_hf_model(tmp_path / "hf", tiny_config("llama"))
+    made = tiny_hf_model(tmp_path / "hf")
     from cabinos.engine.pack import pack
 
     pack(made, tmp_path / "m.gguf", type="f32")
@@ -127,7 +127,7 @@ def test_what_cannot_be_looked_into(tmp_path: Path, subject: Subject) -> None:
         with pytest.raises(TrainError, match=path):
             open_subject(tmp_path / path)
     with pytest.raises(TrainError, match="qwen3"):
-        open_subject(tiny_gguf(tmp_path / "q.gguf", "qwen3"))
+        open_subject(tiny_gguf(tmp_path / "q.gguf", architecture="qwen3"))
     with pytest.raises(TrainError, match="tokens"):
         subject.tokens("word " * 3000)
     with pytest.raises(TrainError, match="tokens"):
@@ -239,8 +239,8 @@ def test_the_command(folder: Path, subject: Subject) -> None:
     }  # fmt: skip
     facts = json.loads(runner.invoke(inspect_group, [*words[:3], "--json"]).stdout)
     assert len(facts["tokens"]) == len(subject.tokens("The quick brown fox")) - 1
-    (folder / "a").write_text("\n".join(["one fox", "two fox", "red fox", "the fox"]))
-    (folder / "b").write_text("\n".join(["one dog", "two dog", "red dog", "the dog"]))
+    (folder / "a").write_text("one fox\ntwo fox\nred fox\nthe fox")
+    (folder / "b").write_text("one dog\ntwo dog\nred dog\nthe dog")
     files = ["--toward", str(folder / "a"), "--away", str(folder / "b")]
     result = runner.invoke(inspect_group, ["steer", model, "The", *files, "-n", "3", "--json"])
     assert set(json.loads(result.stdout)["said"]) == {"away", "as it is", "toward"}

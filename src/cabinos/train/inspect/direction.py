@@ -57,7 +57,7 @@ def find_direction(
     for layer, vector in enumerate(vectors):
         ours, theirs = a[1::2, layer] @ vector, b[1::2, layer] @ vector
         separation.append(_above(ours, theirs))
-    layer = max(range(len(separation)), key=lambda at: (separation[at], at))
+    layer = max(range(len(separation)), key=lambda at: (separation[at], -at))
     return Direction(layer, vectors[layer], tuple(separation))
 
 

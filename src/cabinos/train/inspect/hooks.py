@@ -7,7 +7,7 @@ of length E, L layers.
 
 import math
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,15 +30,6 @@ class Record:
 
 
 @contextmanager
-def _removed(handles: list[Any]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
 def recorded(model: Llama) -> Iterator[Record]:
     """A record that the next pass over one text (a batch of one) fills."""
     record = Record()
@@ -55,13 +46,17 @@ def recorded(model: Llama) -> Iterator[Record]:
     def fires(_module: object, inputs: tuple[Tensor]) -> None:
         record.neurons.append(inputs[0])
 
-    handles = [model.layers[0].register_forward_pre_hook(embedded)]
-    for layer in model.layers:
-        handles.append(layer.register_forward_hook(layer_done))
-        handles.append(layer.self_attn.register_forward_pre_hook(attends))
-        handles.append(layer.mlp.down_proj.register_forward_pre_hook(fires))
-    with _removed(handles):
+    handles: list[Any] = []
+    try:
+        handles.append(model.layers[0].register_forward_pre_hook(embedded))
+        for layer in model.layers:
+            handles.append(layer.register_forward_hook(layer_done))
+            handles.append(layer.self_attn.register_forward_pre_hook(attends))
+            handles.append(layer.mlp.down_proj.register_forward_pre_hook(fires))
         yield record
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -78,9 +73,11 @@ def _pattern(attention: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return scores.masked_fill(future, -math.inf).softmax(-1)
 
 
-def changed(places: Collection[Any], change: Callable[[Tensor], Tensor], *, before: bool = False
-            ) -> Any:  # fmt: skip
-    """For a `with`: the output of modules (or `before` them, their input) is changed."""
+@contextmanager
+def changed(
+    places: Collection[Any], change: Callable[[Tensor], Tensor], *, before: bool = False
+) -> Iterator[None]:
+    """The output of these modules (or `before` them, their input) is changed."""
 
     def at_output(_module: object, _inputs: object, output: Tensor) -> Tensor:
         return change(output)
@@ -89,12 +86,18 @@ def changed(places: Collection[Any], change: Callable[[Tensor], Tensor], *, befo
         return change(inputs[0]), *inputs[1:]
 
     if before:
-        return _removed([place.register_forward_pre_hook(at_input) for place in places])
-    return _removed([place.register_forward_hook(at_output) for place in places])
+        handles = [place.register_forward_pre_hook(at_input) for place in places]
+    else:
+        handles = [place.register_forward_hook(at_output) for place in places]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def without_heads(model: Llama, layer: int, heads: Collection[int]) -> Any:
-    """For a `with`: what these heads of a layer found is zero."""
+def without_heads(model: Llama, layer: int, heads: Collection[int]) -> AbstractContextManager[None]:
+    """What these heads of a layer found is zero."""
     length = model.config.head
 
     def change(x: Tensor) -> Tensor:
@@ -106,8 +109,10 @@ def without_heads(model: Llama, layer: int, heads: Collection[int]) -> Any:
     return changed([model.layers[layer].self_attn.o_proj], change, before=True)
 
 
-def without_neurons(model: Llama, layer: int, neurons: Collection[int]) -> Any:
-    """For a `with`: these neurons of a layer are silent."""
+def without_neurons(
+    model: Llama, layer: int, neurons: Collection[int]
+) -> AbstractContextManager[None]:
+    """These neurons of a layer are silent."""
 
     def change(x: Tensor) -> Tensor:
         x = x.clone()
@@ -117,13 +122,13 @@ def without_neurons(model: Llama, layer: int, neurons: Collection[int]) -> Any:
     return changed([model.layers[layer].mlp.down_proj], change, before=True)
 
 
-def steered(model: Llama, layer: int, vector: Tensor) -> Any:
-    """For a `with`: `vector` [D] is added to the stream after a layer, everywhere."""
+def steered(model: Llama, layer: int, vector: Tensor) -> AbstractContextManager[None]:
+    """`vector` [D] is added to the stream after a layer, everywhere."""
     return changed([model.layers[layer]], lambda x: x + vector.to(x.dtype))
 
 
-def without_direction(model: Llama, vector: Tensor) -> Any:
-    """For a `with`: nothing in the stream points along `vector` [D] (Arditi et al. 2024)."""
+def without_direction(model: Llama, vector: Tensor) -> AbstractContextManager[None]:
+    """Nothing in the stream points along `vector` [D] (Arditi et al. 2024)."""
     unit = vector / vector.norm()
 
     def change(x: Tensor) -> Tensor:

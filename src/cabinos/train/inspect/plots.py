@@ -1,5 +1,6 @@
 """Pictures of what was seen, as PNG. They need matplotlib."""
 
+import warnings
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -28,7 +29,9 @@ def _figure(width: float, height: float) -> Any:
 
 def _png(figure: Any) -> bytes:
     target = BytesIO()
-    figure.savefig(target, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it
+        figure.savefig(target, format="png", dpi=110)
     return target.getvalue()
 
 
@@ -57,7 +60,9 @@ def lens(reading: Reading) -> bytes:
     layers = len(chances)
     figure = _figure(1.5 + 0.75 * count, 1.2 + 0.4 * layers)
     axes = figure.subplots()
-    image = axes.imshow(chances, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower")
+    image = axes.imshow(
+        chances.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower"
+    )
     for layer in range(layers):
         for at, word in enumerate(reading.lens.words[layer][-count:]):
             colour = "white" if chances[layer, at] > 0.55 else "black"
@@ -77,7 +82,7 @@ def attention(reading: Reading) -> bytes:
     figure = _figure(2.1 * heads + 0.6, 2.1 * depth + 0.4)
     for layer, row in enumerate(figure.subplots(depth, heads, squeeze=False)):
         for head, axes in enumerate(row):
-            axes.imshow(maps[layer, head] ** 0.5, cmap="magma", vmin=0, vmax=1)
+            axes.imshow(maps[layer, head].sqrt().numpy(), cmap="magma", vmin=0, vmax=1)
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_title(f"{layer}.{head}", size=8, pad=2)
@@ -93,7 +98,9 @@ def _by_head(grid: Tensor, title: str, label: str, *, signed: bool) -> bytes:
     axes = figure.subplots()
     limit = max(float(grid.abs().max()), 1e-6)
     low, colours = (-limit, "RdBu_r") if signed else (0.0, "viridis")
-    image = axes.imshow(grid, cmap=colours, vmin=low, vmax=limit if signed else 1, aspect="auto")
+    image = axes.imshow(
+        grid.numpy(), cmap=colours, vmin=low, vmax=limit if signed else 1, aspect="auto"
+    )
     for layer in range(depth):
         for head in range(heads):
             value = float(grid[layer, head])
@@ -143,7 +150,7 @@ def refusal(found: Refusal) -> bytes:
         )
         axes.bar_label(bars, [f"{share:.0%}" for share in shares], size=8)
     axes.set_xticks(range(len(names)), names)
-    axes.set_ylim(0, 1.15)
+    axes.set_ylim(0, 1.3)
     axes.set(title=f"it begins a call (direction of layer {found.direction.layer})",
              ylabel="probability")  # fmt: skip
     axes.legend(ncols=2, loc="upper center", fontsize=8)

@@ -102,7 +102,8 @@ def _words(path: Path) -> tuple[Callable[[str], list[int]], Callable[[int], str]
 
     def encode(text: str) -> list[int]:
         ids: list[int] = tokenizer.encode(text).ids
-        return [begin, *ids] if begin is not None and ids[:1] != [begin] else ids
+        marked = ids != tokenizer.encode(text, add_special_tokens=False).ids
+        return ids if marked or begin is None else [begin, *ids]
 
     def word(token: int) -> str:
         return str(tokenizer.decode([token], skip_special_tokens=False))
