@@ -129,6 +129,24 @@ def test_the_mixer_learns_what_repeats() -> None:
     assert costs[-1] < costs[0] / 8
 
 
+def test_the_mixer_never_rules_an_answer_out() -> None:
+    class Careful(Meter):
+        def decide(self, zeros: int, total: int, one: bool) -> bool:
+            assert 0 < zeros < total
+            return super().decide(zeros, total, one)
+
+    for answer in (False, True):
+        mixer, careful = Mixer(2, 1000), Careful()
+        for _ in range(3000):
+            mixer.decide(careful, 0, 1 if answer else 250, 251, answer)
+        assert careful.bits < 30
+        mixer.decide(careful, 0, 125, 251, not answer)
+
+
+def test_a_large_chunk_takes_no_more_memory_than_that() -> None:
+    assert sum(len(slots) for slots in Mixer(10, 1 << 24)._slots) <= 10 + 2 * (1 << 22)
+
+
 @given(st.binary(max_size=200))
 @settings(deadline=None, max_examples=40)
 def test_any_bytes_can_be_spelled(predictor: Predictor, data: bytes) -> None:

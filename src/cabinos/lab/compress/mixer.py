@@ -16,7 +16,7 @@ decimals, whose results are exact by definition. So a decoder anywhere mixes the
 """
 
 from array import array
-from decimal import Context, Decimal
+from decimal import Context, Decimal, localcontext
 from functools import cache
 
 from cabinos.lab.compress.rangecoder import Coder
@@ -30,6 +30,7 @@ LIMIT = 255  # answers after which a probability moves no slower
 ONE = 1 << 16  # a probability of 1
 REACH, FINE = 12, 64  # squash is tabulated for -12 … 12 in steps of 1/64
 CONTEXTS = 3
+MOST = 22  # bits of the number of slots
 SPREAD, STIR = 0x9E3779B1, 0x85EBCA6B  # odd constants that scatter numbers (Knuth 1973, 6.4)
 WORD = 0xFFFFFFFF
 EDGE = REACH - 1 / FINE
@@ -39,15 +40,15 @@ class _Tables:
     """ln and the logistic function, to the last bit the same everywhere."""
 
     def __init__(self) -> None:
-        exact = Context(prec=24)
-        odd = [exact.ln(Decimal(2 * n + 1)) for n in range(4096)]
-        self.stretch = [float(odd[i] - odd[4095 - i]) for i in range(4096)]  # of (i + ½) / 4096
-        self.mantissa = [float(exact.ln(1 + Decimal(i) / 1024)) for i in range(1024)]
-        self.octave = [float(exact.ln(Decimal(2)) * n) for n in range(64)]
-        self.squash = [
-            int(ONE / (1 + exact.exp(-Decimal(x) / FINE)))
-            for x in range(-REACH * FINE, REACH * FINE)
-        ]
+        with localcontext(Context(prec=24)):
+            odd = [Decimal(2 * n + 1).ln() for n in range(4096)]
+            self.stretch = [float(odd[i] - odd[4095 - i]) for i in range(4096)]  # of (i + ½) / 4096
+            self.mantissa = [float((1 + Decimal(i) / 1024).ln()) for i in range(1024)]
+            self.octave = [float(Decimal(2).ln() * n) for n in range(64)]
+            self.squash = [
+                max(1, int(ONE / (1 + (-Decimal(x) / FINE).exp())))
+                for x in range(-REACH * FINE, REACH * FINE)
+            ]
         self.pace = [2 * ONE // (2 * count + 3) for count in range(LIMIT + 1)]  # 1 / (count + 3/2)
 
 
@@ -61,7 +62,7 @@ class Mixer:
 
     def __init__(self, nodes: int, size: int) -> None:
         self._tables = _tables()
-        self._bits = max(12, (4 * size).bit_length())
+        self._bits = min(max(12, (4 * size).bit_length()), MOST)
         # A slot holds probability · 2^16 | check · 2^8 | count.
         slots = 1 << self._bits
         self._slots = [array("I", bytes(4 * n)) for n in (nodes, slots, slots)]

@@ -44,10 +44,16 @@ class Predictor:
         self.window = min(self._model.context_length, WINDOW)
         self.speller = Speller(tokenizer)
         self._columns = np.array(self.speller.tokens)
-        if not self.speller.spells_all or self.window < 4:
+        if (
+            not self.speller.spells_all
+            or self.window < 4
+            or self._columns.max() >= self._model.vocab_size
+        ):
             self.close()
-            raise CompressError(f"{path}: the vocabulary lacks some bytes, so it cannot spell "
-                                "everything. Use another model.")  # fmt: skip
+            raise CompressError(
+                f"{path}: the vocabulary lacks some bytes, or is not the model's, so it cannot "
+                "spell everything. Use another model."
+            )
         self.tree = build(self.speller.words)
         begins = [tokenizer.bos_id, *sorted(tokenizer.end_ids), self.speller.tokens[0]]
         self.begin = next(token for token in begins if token is not None)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from cabinos.lab.compress.chunk import MODEL, Told, pack, unpack
 from cabinos.lab.compress.container import Chunk, Header, Reader, Writer
 from cabinos.lab.compress.errors import CompressError
-from cabinos.lab.compress.predictor import Predictor
+from cabinos.lab.compress.predictor import Predictor, digest
 
 __all__ = ["LANES", "Opener", "compress", "decompress", "open_for"]
 
@@ -91,21 +91,20 @@ def open_for(
     identity: bytes, path: Path, name: str, *, threads: int | None, lanes: int = LANES
 ) -> Predictor:
     """The model at `path`, if it is the one. Raises CompressError if not."""
-    predictor = Predictor(path, threads=threads, lanes=lanes)
-    if predictor.identity != identity:
-        predictor.close()
+    if digest(path) != identity:
         raise CompressError(
             f"{name}: was packed with another model than {path}: with the file whose SHA-256 "
             f"begins with {identity.hex()}. Name it: --model FILE."
         )
-    return predictor
+    return Predictor(path, threads=threads, lanes=lanes)
 
 
 def _check_probe(predictor: Predictor, header: Header, name: str) -> None:
     if predictor.probe() != header.probe:
         raise CompressError(
             f"{name}: was packed with the same model, but by an engine that computes other numbers "
-            "from it. Unpack it with the version of cabin that packed it."
+            "from it: another version of cabin, or, if its weights are not quantised, on another "
+            "kind of processor. Unpack it there."
         )
 
 
