@@ -60,6 +60,7 @@ OWN = (
     ("cabinos.engine.errors", "EngineError"),
     ("cabinos.kernel.errors", "KernelError"),
     ("cabinos.lab.comparisons.errors", "ComparisonError"),
+    ("cabinos.lab.compress.errors", "CompressError"),
     ("cabinos.lab.evaluate.errors", "EvalError"),
     ("cabinos.store.errors", "StoreError"),
 )

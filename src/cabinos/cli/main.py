@@ -181,6 +181,18 @@ SECTIONS = {
             "cabinos.cli.scale:scale_command",
             "Scaling laws: small runs, the law in them, what a larger one will reach.",
         ),
+        "inspect": (
+            "cabinos.cli.inspect:inspect_group",
+            "Look inside a model: what each part does with a text, and what happens without it.",
+        ),
+        "compress": (
+            "cabinos.cli.compress:compress_command",
+            "Pack FILE (- for stdin) losslessly with a model; the same model unpacks it.",
+        ),
+        "decompress": (
+            "cabinos.cli.compress:decompress_command",
+            "Unpack FILE (- for stdin) with the model that packed it.",
+        ),
     },
 }
 COMMANDS = {verb: place for verbs in SECTIONS.values() for verb, (place, _) in verbs.items()}
