@@ -33,9 +33,7 @@ PAIRS = (
         "--held", default=0.1, show_default=True, help="Share of the prompts only measured."
     ),
     click.option("--epochs", default=1.0, show_default=True, help="How often each pair is seen."),
-    click.option(
-        "--batch-tokens", default=8192, show_default=True, help="Tokens for one update."
-    ),
+    click.option("--batch-tokens", default=8192, show_default=True, help="Tokens for one update."),
     click.option(
         "--micro-tokens", default=2048, show_default=True, help="Tokens at once, for memory."
     ),
@@ -93,9 +91,7 @@ def reward_command(
 @click.option("--matrix-rate", default=0.0006, show_default=True, help="Learning rate of Muon.")
 @click.option("--other-rate", default=0.0002, show_default=True, help="Learning rate of AdamW.")
 @click.option("--beta", default=0.1, show_default=True, help="Price of leaving the reference.")
-@click.option(
-    "--normalised", is_flag=True, help="Divide by length; take a larger beta, such as 2."
-)
+@click.option("--normalised", is_flag=True, help="Divide by length; take a larger beta, such as 2.")
 @click.option(
     "--likelihood", default=0.0, show_default=True, help="Weight of the chosen answers' own loss."
 )

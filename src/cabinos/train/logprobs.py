@@ -13,7 +13,7 @@ CHUNK = 256  # positions whose logits are held at once
 def token_logprobs(
     h: Tensor, weight: Tensor, targets: Tensor, allowed: Tensor | None = None
 ) -> Tensor:
-    """log P(target) at each state: h [N, D], weight [V, D], targets [N] -> float32 [N].
+    """Log P(target) at each state: h [N, D], weight [V, D], targets [N] -> float32 [N].
 
     allowed [N, ceil(V / 8)]: bits, the lowest first, of the tokens that could be drawn there; the
     probability is of the target among these. Logits are computed again on the way back, so that

@@ -48,7 +48,7 @@ class Preferring(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(  # noqa: PLR0913 - the arrays of a PairPart
+    def forward(
         self,
         inputs: Tensor,
         targets: Tensor,
@@ -70,7 +70,7 @@ class Preferring(nn.Module):  # type: ignore[misc]
 
 
 def _sums(model: Llama, inputs: Tensor, targets: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """log P of the answer in each row, and its tokens: float32 [rows] both."""
+    """Log P of the answer in each row, and its tokens: float32 [rows] both."""
     h = model.hidden(inputs)
     logprobs = token_logprobs(h.flatten(0, 1)[places], model.output, targets)
     rows = places // inputs.shape[1]
@@ -82,7 +82,7 @@ def _sums(model: Llama, inputs: Tensor, targets: Tensor, places: Tensor) -> tupl
 def answer_logprobs(
     model: Llama, pairs: Pairs, chosen: "NDArray[np.int64] | None" = None
 ) -> "NDArray[np.float32]":
-    """log P of every answer, by row: [2 · pairs]; 0 where pairs are not among `chosen`."""
+    """Log P of every answer, by row: [2 · pairs]; 0 where pairs are not among `chosen`."""
     found = np.zeros(2 * len(pairs), np.float32)
     device = model.embed_tokens.weight.device
     numbers = np.arange(len(pairs)) if chosen is None else chosen

@@ -51,13 +51,15 @@ class Pairs:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """The tokens of the longer row of each pair."""
-        return self.rows.lengths.reshape(-1, 2).max(1)
+        longer: NDArray[np.int64] = self.rows.lengths.reshape(-1, 2).max(1)
+        return longer
 
     @cached_property
     def answers(self) -> NDArray[np.int64]:
         """The learnt tokens of both answers: [pairs, 2]."""
         ends = np.concatenate([[0], np.cumsum(self.rows.learnt)])
-        return np.diff(ends[self.rows.offsets]).reshape(-1, 2)
+        answers: NDArray[np.int64] = np.diff(ends[self.rows.offsets]).reshape(-1, 2)
+        return answers
 
 
 def split(pairs: Pairs, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -88,7 +90,7 @@ def encode_pairs(files: Sequence[Path], speech: Speech, context: int, cache: Pat
     kept = cache / f"{key.hexdigest()[:20]}.npz"
     if not kept.is_file():
         arrays = _encoded(files, speech, context)
-        save_arrays(kept, lambda file: np.savez(file, **arrays))
+        save_arrays(kept, lambda file: np.savez(file, allow_pickle=False, **arrays))
     try:
         with np.load(kept) as found:
             return _opened(dict(found), files, kept.stem)
@@ -118,8 +120,9 @@ def _encoded(files: Sequence[Path], speech: Speech, context: int) -> dict[str, N
             about.append((float(pair.get("margin") or 0), bool(pair.get("tie")), _opening(pair)))
             places += [(number, line)] * 2
     if not about:
-        raise CorpusError(f"{', '.join(map(str, files))}: no pair to learn from ({left[0]} are "
-                          f"longer than {context} tokens, {left[1]} have one answer twice).")  # fmt: skip
+        named = ", ".join(map(str, files))
+        raise CorpusError(f"{named}: no pair to learn from ({left[0]} are longer than {context} "
+                          f"tokens, {left[1]} have one answer twice).")  # fmt: skip
     margins, ties, prompts = zip(*about, strict=True)
     return {
         "tokens": np.concatenate(tokens),
@@ -135,11 +138,11 @@ def _encoded(files: Sequence[Path], speech: Speech, context: int) -> dict[str, N
 
 def _opened(found: Mapping[str, NDArray[Any]], files: Sequence[Path], key: str) -> Pairs:
     names = [str(path) for path in files]
-    rows = [found[name] for name in ("tokens", "learnt", "offsets", "places")]
     long, same = map(int, found["left"])
-    return Pairs(
-        Rows(*rows, names, key, long), found["margins"], found["ties"], found["prompts"], same
+    rows = Rows(
+        found["tokens"], found["learnt"], found["offsets"], found["places"], names, key, long
     )
+    return Pairs(rows, found["margins"], found["ties"], found["prompts"], same)
 
 
 def _lines(
