@@ -26,10 +26,9 @@ from cabinos.train.loop import Run
 from cabinos.train.model import Llama
 from cabinos.train.policy import Account, begin, first, open_policy
 from cabinos.train.prefer.config import DpoConfig
-from cabinos.train.prefer.pair_batches import PairBatch, PairStream
+from cabinos.train.prefer.pair_batches import PairBatch, PairStream, cut
 from cabinos.train.prefer.pairs import Pairs, encode_pairs, save_arrays, split
 from cabinos.train.prefer.reward import describe, preference_loss, told_apart, with_tokens
-from cabinos.train.row_batches import alike
 from cabinos.train.saved import weights_hash
 from cabinos.train.session import Options, conduct
 
@@ -86,7 +85,7 @@ def answer_logprobs(
     found = np.zeros(2 * len(pairs), np.float32)
     device = model.embed_tokens.weight.device
     numbers = np.arange(len(pairs)) if chosen is None else chosen
-    for group in alike(pairs.lengths, numbers, TOKENS // 2):
+    for group in cut(pairs, numbers, TOKENS):
         (part,) = PairBatch(pairs, [group]).parts()
         arrays = (torch.from_numpy(a).to(device) for a in (part.inputs, part.targets, part.places))
         sums = _sums(model, *arrays)[0].cpu().numpy()

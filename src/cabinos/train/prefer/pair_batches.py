@@ -14,7 +14,7 @@ from cabinos.train.prefer.config import PairConfig
 from cabinos.train.prefer.pairs import Pairs
 from cabinos.train.row_batches import GroupStream, RowBatch, alike, padded
 
-__all__ = ["PairBatch", "PairPart", "PairStream", "pair_groups"]
+__all__ = ["PairBatch", "PairPart", "PairStream", "cut", "pair_groups"]
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,13 @@ def pair_groups(
 ) -> list[NDArray[np.int64]]:
     """The chosen pairs, each once, in groups that go through the model at once."""
     random = np.random.default_rng([config.seed, epoch])
-    groups = alike(pairs.lengths, random.permutation(chosen), config.micro_tokens // 2)
+    groups = cut(pairs, random.permutation(chosen), config.micro_tokens)
     return [groups[place] for place in random.permutation(len(groups))]
+
+
+def cut(pairs: Pairs, chosen: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
+    """The chosen pairs in groups of about one length, of at most `most` tokens, or of one pair."""
+    return alike(pairs.lengths + 1, chosen, most // 2)  # whole rows, with their last token
 
 
 def _both(group: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ def encode_pairs(files: Sequence[Path], speech: Speech, context: int, cache: Pat
     try:
         with np.load(kept) as found:
             return _opened(dict(found), files, kept.stem)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise TrainError(f"{kept}: damaged ({error}). Remove it and start again.") from None
 
 

@@ -23,9 +23,8 @@ from cabinos.train.model import Linear, Llama
 from cabinos.train.policy import Account, begin, first, open_policy
 from cabinos.train.prefer.calibration import measures
 from cabinos.train.prefer.config import RewardConfig
-from cabinos.train.prefer.pair_batches import PairBatch, PairStream, pair_groups
+from cabinos.train.prefer.pair_batches import PairBatch, PairStream, cut, pair_groups
 from cabinos.train.prefer.pairs import Pairs, encode_pairs, split
-from cabinos.train.row_batches import alike
 from cabinos.train.saved import load_base, read_run, weights_hash
 from cabinos.train.session import Options, conduct
 
@@ -173,7 +172,7 @@ def differences(
     """r(chosen) - r(rejected) of the pairs, in their order: [len(chosen)]."""
     found = np.zeros(len(pairs))
     device = model.score.weight.device
-    for group in alike(pairs.lengths, chosen, TOKENS // 2):
+    for group in cut(pairs, chosen, TOKENS):
         (part,) = PairBatch(pairs, [group]).parts()
         inputs, ends = (torch.from_numpy(a).to(device) for a in (part.inputs, part.ends))
         r = model.rewards(inputs, ends).double().cpu().numpy()

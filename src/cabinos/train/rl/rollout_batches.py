@@ -69,7 +69,8 @@ class RolloutBatch:
 
     def parts(self, rank: int = 0, count: int = 1) -> list[RolloutPart]:
         """What process `rank` of `count` takes of it: at least one part, for all to keep step."""
-        groups = alike(self._lengths, np.arange(len(self.lessons)), self.micro_tokens)
+        # Whole samples, with their last token.
+        groups = alike(self._lengths + 1, np.arange(len(self.lessons)), self.micro_tokens)
         own = groups[rank::count]
         return [self._part(group) for group in own] or [self._part(groups[0], idle=True)]
 
