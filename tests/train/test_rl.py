@@ -53,7 +53,7 @@ def test_engine_and_torch_agree_on_every_token(policy: Policy) -> None:
         chosen = policy.decisions(sample)
         assert chosen.places.tolist() == list(range(said.start, len(sample.ids)))
         confined, alone = sample_logprobs(policy.model, sample, chosen)
-        assert np.abs(alone - chosen.engine).max() < 1e-3
+        assert np.abs(alone - chosen.engine).max() < 1e-2  # keys and values are kept in bfloat16
         assert np.array_equal(confined, alone)  # no grammar
 
 

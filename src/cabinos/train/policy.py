@@ -90,6 +90,7 @@ def begin(
     weights = weights_hash(account.base)
     same = {"stage": account.stage, "base_weights": weights, **account.identity}
     check_same(out, facts, **same)
+    torch.manual_seed(config.seed)
     if config.rank:
         lora.adapt(model, config, torch.Generator().manual_seed(config.seed))
         model.to(next(iter(model.buffers())).device)

@@ -123,7 +123,6 @@ def open_reward(
     pairs = first(group, lambda: encode_pairs(files, speech, config.context, out / "pairs"))
     learnt, held = split(pairs, config.held, config.seed)
     config = with_tokens(config, pairs, learnt)
-    torch.manual_seed(config.seed)
     model = RewardModel.of(policy).to(machine.device)
     account = Account("reward", base, describe(pairs, learnt, held), {"pairs": pairs.rows.key})
     optimizers, progress = begin(account, model, config, out, group, [model.score.weight])

@@ -8,6 +8,7 @@ said.
 import gzip
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def write_round(path: Path, told: dict[str, Any], played: list[Played]) -> None:
             file.writelines(json.dumps(asdict(one)) + "\n" for one in played)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise TrainError(f"{path}: cannot be written ({error.strerror or error}).") from None
 
 
