@@ -52,7 +52,11 @@ def test_a_pair_is_two_rows_of_which_the_answer_is_learnt(speech: Speech, tmp_pa
 def test_margins_and_ties_are_kept(speech: Speech, tmp_path: Path) -> None:
     one, two, three = (pair(Random(n)) for n in range(3))
     pairs = encoded(
-        speech, tmp_path, one | {"margin": 1.5}, two | {"tie": True}, three | {"margin": None}
+        speech,
+        tmp_path,
+        one | {"margin": 1.5},
+        two | {"tie": True, "margin": 2},
+        three | {"margin": None},
     )
     assert pairs.margins.tolist() == [1.5, 0, 0]
     assert pairs.ties.tolist() == [False, True, False]

@@ -119,7 +119,9 @@ def _encoded(files: Sequence[Path], speech: Speech, context: int) -> dict[str, N
                     mask[start:end] = True
                 tokens.append(np.array(ids, kind))
                 learnt.append(mask)
-            about.append((float(pair.get("margin") or 0), bool(pair.get("tie")), _opening(pair)))
+            tie = bool(pair.get("tie"))
+            margin = 0.0 if tie else float(pair.get("margin") or 0)
+            about.append((margin, tie, _opening(pair)))
             places += [(number, line)] * 2
     if not about:
         named = ", ".join(map(str, files))

@@ -7,7 +7,7 @@ from Touvron et al. 2023, arXiv:2307.09288, eq. 2). A tie is half of either.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from cabinos.train.loop import Run
 from cabinos.train.model import Linear, Llama
 from cabinos.train.policy import Account, begin, first, open_policy
 from cabinos.train.prefer.calibration import measures
-from cabinos.train.prefer.config import RewardConfig
+from cabinos.train.prefer.config import PairConfig, RewardConfig
 from cabinos.train.prefer.pair_batches import PairBatch, PairStream, cut, pair_groups
 from cabinos.train.prefer.pairs import Pairs, encode_pairs, split
 from cabinos.train.saved import load_base, read_run, weights_hash
@@ -44,6 +44,8 @@ __all__ = [
     "told_apart",
     "with_tokens",
 ]
+
+C = TypeVar("C", bound=PairConfig)
 
 TOKENS = 8192  # at once, where nothing is learnt
 
@@ -134,7 +136,7 @@ def open_reward(
     )  # fmt: skip
 
 
-def with_tokens(config: Any, pairs: Pairs, learnt: "NDArray[np.int64]") -> Any:
+def with_tokens(config: C, pairs: Pairs, learnt: "NDArray[np.int64]") -> C:
     """The configuration with as many tokens as its epochs take."""
     if config.tokens:
         return config

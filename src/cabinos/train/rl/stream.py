@@ -135,13 +135,14 @@ class RoundStream:
         orders = [
             (case, seed_of(config.seed, case, n)) for case in cases for n in range(config.samples)
         ]
-        played, drift = [], []
+        played: list[Played] = []
+        drift: list[float] = []
         for rollout in self._policy.play(orders, config):
             old, reference = [], []
             for sample in rollout.samples:
                 chosen = self._policy.decisions(sample)
                 confined, alone = sample_logprobs(self._policy.model, sample, chosen)
-                drift.append(np.abs(alone - chosen.engine))
+                drift += np.abs(alone - chosen.engine).tolist()
                 old.append(confined.tolist())
                 reference.append(self._of_reference(sample, chosen))
             played.append(Played(rollout, old, reference))
@@ -151,7 +152,7 @@ class RoundStream:
             dist.all_gather_object(shares, (played, drift))
         if self._group.rank == 0:
             everybody = sorted((p for s, _ in shares for p in s), key=lambda p: p.rollout.case)
-            told = _figures(number, everybody, np.concatenate([d for _, s in shares for d in s]))
+            told = _figures(number, everybody, [d for _, s in shares for d in s])
             seconds = round(time.perf_counter() - begin, 3)
             write_round(path, {**told, "seconds": seconds}, everybody)
         if self._group.count > 1:
@@ -187,20 +188,24 @@ def _states(model: Llama, part: RolloutPart) -> tuple[torch.Tensor, torch.Tensor
     return model.hidden(inputs).flatten(0, 1)[places], targets, allowed
 
 
-def _figures(number: int, played: Sequence[Played], drift: "NDArray[np.float32]") -> dict[str, Any]:
+def _figures(number: int, played: Sequence[Played], drift: Sequence[float]) -> dict[str, Any]:
     """What a round gave. `drift`: |log P by torch - log P by the engine| of the decisions, nats."""
     rewards: dict[int, list[float]] = {}
     for one in played:
         rewards.setdefault(one.rollout.case, []).append(one.rollout.reward)
-    mixed = [len(set(group)) > 1 for group in rewards.values()]
+    drawn = [logprob for one in played for sample in one.old for logprob in sample]
     return {
         "round": number,
-        "reward": float(np.mean([one.rollout.reward for one in played])),
-        "solvable": float(np.mean([max(group) >= 1 for group in rewards.values()])),
-        "telling": float(np.mean(mixed)),  # cases whose answers were not all rewarded alike
-        "tokens": float(np.mean([one.rollout.tokens for one in played])),
-        "decisions": len(drift),
-        "surprise": -float(np.mean(np.concatenate([np.concatenate(o.old) for o in played]))),
-        "drift_mean": float(drift.mean()) if len(drift) else 0.0,
-        "drift_max": float(drift.max()) if len(drift) else 0.0,
+        "reward": _mean([one.rollout.reward for one in played]),
+        "solvable": _mean([float(max(group) >= 1) for group in rewards.values()]),
+        "telling": _mean([float(len(set(group)) > 1) for group in rewards.values()]),
+        "tokens": _mean([float(one.rollout.tokens) for one in played]),
+        "decisions": len(drawn),
+        "surprise": -_mean(drawn),  # nats a decision
+        "drift_mean": _mean(drift),
+        "drift_max": max(drift, default=0.0),
     }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))

@@ -69,8 +69,8 @@ def open_rl(
         reference = copy.deepcopy(model).requires_grad_(False)
     account = Account("rl", base, {"task": task.name}, {"task": task.fingerprint})
     optimizers, progress = begin(account, model, config, out, group)
-    assistant = (base / "run.json").is_file()
-    policy = Policy(model, speech.tokenizer, out / "hf", task, assistant=assistant)
+    # Played as it will be exported: see `cabin train export`.
+    policy = Policy(model, speech.tokenizer, out / "hf", task, assistant=True)
     stream = RoundStream(policy, reference, config, out, group, progress.taken or None)
     return Run(
         config, out, machine, group, model, optimizers, stream,
