@@ -66,10 +66,10 @@ def one_seed(
     begin = time.perf_counter()
     if arguments.task == "countdown":
         task = Countdown(arguments.numbers, arguments.largest)
-        rows = folder / "rows.jsonl"
-        if not rows.is_file():
-            write_rows(task, ROWS, rows)
-        base = arguments.base or tuned(folder / f"sft-{seed}", rows, arguments.tokens, seed)
+        file = folder / "rows.jsonl"
+        if not file.is_file():
+            write_rows(task, ROWS, file)
+        base = arguments.base or tuned(folder / f"sft-{seed}", file, arguments.tokens, seed)
     else:
         task, base = ToolUse(arguments.data), arguments.base
     made = time.perf_counter() - begin
@@ -82,7 +82,7 @@ def one_seed(
         "drift": sum(told["drift_mean"] for told in rounds) / len(rounds),
         "worst drift": max(told["drift_max"] for told in rounds),
     }  # fmt: skip
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, heat in (("greedy", 0.0), ("sampled", 1.0)):
         right = [solved(where, task, config, arguments.held, heat) for where in (base, out)]
         rows.append({"decoding": name, **change(right, arguments.held), **common, "ok": None})
@@ -91,7 +91,7 @@ def one_seed(
 
 def change(right: "list[float]", count: int) -> dict[str, float]:
     """Shares before and after, with their intervals."""
-    found = {"n": count}
+    found: dict[str, float] = {"n": count}
     for when, number in zip(("before", "after"), right, strict=True):
         low, high = wilson(number, count)
         found |= {when: number / count, f"{when} low": low, f"{when} high": high}
@@ -102,7 +102,7 @@ def pooled(rows: list[dict[str, Any]], decoding: str, task: str) -> dict[str, An
     """All seeds together; the intervals take each answer for one of its own."""
     own = [row for row in rows if row["decoding"] == decoding]
     right = [sum(row[when] * row["n"] for row in own) for when in ("before", "after")]
-    found = change(right, sum(row["n"] for row in own))
+    found = change(right, int(sum(row["n"] for row in own)))
     if task == "countdown":
         good = found["after"] >= 2 * found["before"]
     else:

@@ -1,10 +1,11 @@
 """A policy learns from rewards: rounds of play through the real engine, and GRPO on them.
 
-The run's folder is that of the other stages, with `rounds/` beside: what was played. It can be
-exported, and begin another run.
+The run's folder is that of the other stages, with what was played in `rounds/`, drawn in
+`rewards.png`. It can be exported, and begin another run.
 """
 
 import copy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from cabinos.train.hardware import Machine, Processes, matrix_peak
 from cabinos.train.loop import Run
 from cabinos.train.policy import Account, begin, open_policy
 from cabinos.train.rl.grpo import Rewarded
+from cabinos.train.rl.plot import plot_rounds
 from cabinos.train.rl.rounds import figures
 from cabinos.train.rl.stream import Policy, RoundStream
 from cabinos.train.session import Options, conduct
@@ -80,8 +82,11 @@ def open_rl(
 
 
 def _told(policy: Policy, config: "RlConfig", out: Path, held: int) -> dict[str, float]:
-    """How the last round went, and the held-out cases."""
-    *_, last = figures(out)
+    """How the last round went, and the held-out cases; all rounds are drawn."""
+    rounds = list(figures(out))
+    if find_spec("matplotlib") is not None:
+        plot_rounds(rounds, out / "rewards.png")
+    last = rounds[-1]
     found = {key: float(last[key]) for key in ("reward", "telling", "tokens", "drift_max")}
     return found | (measure(policy, config, held) if held else {})
 
