@@ -39,7 +39,7 @@ from cabinos.train.rows import open_speech  # noqa: E402
 from cabinos.train.saved import load_run  # noqa: E402
 from small_brain import CONTEXT, OPTIONS, tuned, write_lines  # noqa: E402
 
-ROWS = 20_000
+ROW = 40  # tokens, at most: a puzzle with its solution
 FIRST = 1_000_000  # the puzzles that pairs are made of are none that were fine-tuned on
 PLAYING = RlConfig(context=CONTEXT, answer_tokens=40)
 
@@ -116,7 +116,7 @@ def one_seed(arguments: argparse.Namespace, folder: Path, seed: int) -> dict[str
     task = Countdown(arguments.numbers, arguments.largest)
     rows = folder / "rows.jsonl"
     if not rows.is_file():
-        write_rows(task, ROWS, rows)
+        write_rows(task, arguments.tokens // ROW, rows)
     before = tuned(folder / f"sft-{seed}", rows, arguments.tokens, seed)
     orders = [(FIRST + case, seed * 100 + n) for case in range(arguments.puzzles) for n in range(6)]
     made = list(pairs(task, answers(before, task, orders, 1.0), Random(seed)))
@@ -153,7 +153,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/workshop")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.seeds, arguments.puzzles, arguments.held, arguments.tokens = 1, 30, 40, 40_000
+        arguments.seeds, arguments.puzzles, arguments.held, arguments.tokens = 1, 12, 16, 20_000
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="cabin-bench-") as folder:
         rows = [one_seed(arguments, Path(folder), n + 1) for n in range(arguments.seeds)]

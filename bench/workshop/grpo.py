@@ -41,7 +41,7 @@ from small_brain import OPTIONS, tuned  # noqa: E402
 if TYPE_CHECKING:
     from cabinos.train.rl.task import Task
 
-ROWS = 20_000
+ROW = 40  # tokens, at most: a puzzle with its solution
 
 
 def solved(run: Path, task: "Task", config: RlConfig, cases: int, heat: float) -> float:
@@ -68,7 +68,7 @@ def one_seed(
         task = Countdown(arguments.numbers, arguments.largest)
         file = folder / "rows.jsonl"
         if not file.is_file():
-            write_rows(task, ROWS, file)
+            write_rows(task, arguments.tokens // ROW, file)
         base = arguments.base or tuned(folder / f"sft-{seed}", file, arguments.tokens, seed)
     else:
         task, base = ToolUse(arguments.data), arguments.base
@@ -132,7 +132,8 @@ def main() -> int:
     if arguments.task == "tools" and arguments.base is None:
         parser.error("--task tools needs --base, the folder of a run on conversations")
     if arguments.quick:
-        arguments.seeds, arguments.rounds, arguments.held, arguments.tokens = 1, 3, 40, 40_000
+        arguments.seeds, arguments.rounds, arguments.held, arguments.tokens = 1, 2, 16, 20_000
+        arguments.cases = 4
     tools = arguments.task == "tools"
     arguments.context, arguments.answer_tokens = (1024, 256) if tools else (128, 40)
     torch.set_num_threads(1)

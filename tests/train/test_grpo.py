@@ -113,6 +113,7 @@ def test_a_fair_answer_weighs_by_its_tokens() -> None:
         ({"rounds": 0}, "rounds must be positive"),
         ({"updates": 3}, "updates .3. must not be more than cases"),
         ({"kl": -1}, "kl must not be negative"),
+        ({"played_as": "q4_0"}, "played_as must be one of f32"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(wrong: dict[str, float], problem: str) -> None:

@@ -71,6 +71,13 @@ def rl_group() -> None:
 @click.option(
     "--fair/--classic", default=True, show_default=True, help="Dr. GRPO, or GRPO as published."
 )
+@click.option(
+    "--played-as",
+    type=click.Choice(["f32", "f16", "bf16", "q8_0"]),
+    default="f32",
+    show_default=True,
+    help="Type of the weights in the engine.",
+)
 @click.option("--held", default=64, show_default=True, help="Held-out cases of an evaluation.")
 @click.option("--micro-tokens", default=2048, show_default=True, help="Tokens at once, for memory.")
 @click.option("--context", default=1024, show_default=True, help="Tokens of a conversation.")

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from cabinos.train.config import TuneConfig
 from cabinos.train.errors import TrainError
 
-__all__ = ["RlConfig"]
+__all__ = ["PLAYABLE", "RlConfig"]
+
+PLAYABLE = ("f32", "f16", "bf16", "q8_0")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class RlConfig(TuneConfig):
     clip: float = 0.2  # how far a probability may move in a round, as a share
     kl: float = 0.0  # price of leaving the model that the run began with
     fair: bool = True
+    played_as: str = "f32"  # type of the weights in the engine, one of PLAYABLE
     matrix_rate: float = 0.0006
     other_rate: float = 0.0002
     warmup: float = 0.05
@@ -39,6 +42,8 @@ class RlConfig(TuneConfig):
                 raise TrainError(f"{name} must be positive, not {getattr(self, name)}.")
         if self.samples < 2:
             raise TrainError("answers are compared with each other: samples must be at least 2.")
+        if self.played_as not in PLAYABLE:
+            raise TrainError(f"played_as must be one of {', '.join(PLAYABLE)}.")
         if self.kl < 0:
             raise TrainError(f"kl must not be negative, not {self.kl}.")
         if self.updates > self.cases:

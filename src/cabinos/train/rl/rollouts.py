@@ -124,11 +124,11 @@ def seed_of(*parts: int) -> int:
 
 @contextmanager
 def pushed(
-    model: "Llama", companion: Path, *, assistant: bool, kind: str = "f32", threads: int = 1
+    model: "Llama", companion: Path, *, assistant: bool, kind: str, threads: int
 ) -> "Iterator[LocalModel]":
     """The engine with the policy's weights as they are now; adapters are merged on the way.
 
-    `companion` and `assistant` are as in `export_gguf`. Raises TrainError, EngineError.
+    `companion`, `kind` and `assistant` are as in `export_gguf`. Raises TrainError, EngineError.
     """
     from cabinos.drivers.model.local import LocalModel, LocalSettings
 

@@ -58,9 +58,15 @@ class Policy:
         temperature: float | None = None,
     ) -> list[Rollout]:
         """See `rollouts.play`: with the weights as they are now."""
-        threads = torch.get_num_threads()
-        with pushed(self.model, self._companion, assistant=self._assistant, threads=threads) as up:
-            return play(up, self.task, orders, config, held=held, temperature=temperature)
+        engine = pushed(
+            self.model,
+            self._companion,
+            assistant=self._assistant,
+            kind=config.played_as,
+            threads=torch.get_num_threads(),
+        )
+        with engine as local:
+            return play(local, self.task, orders, config, held=held, temperature=temperature)
 
     def decisions(self, sample: Sample) -> Decisions:
         """See `decisions.decisions`."""
