@@ -104,7 +104,7 @@ def pooled(rows: list[dict[str, Any]], decoding: str, task: str) -> dict[str, An
     right = [sum(row[when] * row["n"] for row in own) for when in ("before", "after")]
     found = change(right, int(sum(row["n"] for row in own)))
     if task == "countdown":
-        good = found["after"] >= 2 * found["before"]
+        good = found["after"] >= 2 * found["before"] > 0
     else:
         good = found["after"] >= found["before"] + 0.03
     return {"decoding": decoding, **found, "seed": "all", "ok": good}

@@ -128,7 +128,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="cabin-bench-") as name:
         folder = Path(name)
         for rule in rules:
-            count, epochs = (300, 3.0) if rule == "manner" else (4000, 6.0)
+            count, epochs = (300, 3.0) if rule == "manner" else (3000, 4.0)
             file = write_lines(folder / f"{rule}.jsonl", synthetic(rule, count))
             texts = (json.loads(line)["chosen"][0]["content"] for line in file.open())
             base = fresh(folder / f"{rule}-base", texts, 1)

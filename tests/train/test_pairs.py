@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinos.train.errors import CorpusError, TrainError
@@ -133,6 +133,7 @@ def fake(prompts: list[int]) -> Pairs:
     return Pairs(rows, margins, ties, np.array(prompts, np.uint64))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.lists(st.integers(0, 30), min_size=1, max_size=80), st.floats(0, 1), st.integers(0, 2**32)
 )
