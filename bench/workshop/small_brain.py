@@ -45,7 +45,7 @@ def tuned(folder: Path, rows: Path, tokens: int, seed: int) -> Path:
     """A run's folder: a fresh model, fine-tuned on the rows for so many tokens."""
     base = fresh(folder / "fresh", texts_of(rows), seed)
     config = TuneConfig(
-        tokens=tokens, batch_tokens=4096, micro_tokens=4096, context=CONTEXT,
+        tokens=tokens, batch_tokens=1024, micro_tokens=1024, context=CONTEXT,
         matrix_rate=0.02, other_rate=0.01, decay=0.6, seed=seed,
     )  # fmt: skip
     finetune(config, Material(base, [rows]), folder / "tuned", OPTIONS)

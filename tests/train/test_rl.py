@@ -85,6 +85,18 @@ def test_what_a_grammar_forces_is_no_decision(policy: Policy) -> None:
         decisions(wrong, tokenizer, vocabulary)
 
 
+def test_probabilities_are_those_at_the_temperature(policy: Policy) -> None:
+    sample = Sample(policy.tokenizer.encode("the lion said"), [Said(1, [-1.0, -1.0], None)])
+    chosen = policy.decisions(sample)
+    cool, alone = sample_logprobs(policy.model, sample, chosen, temperature=0.5)
+    with torch.no_grad():
+        logits = policy.model.logits(torch.tensor([sample.ids]))[0]
+    for place, found, plain in zip(chosen.places, cool, alone, strict=True):
+        token, scores = sample.ids[place], logits[place - 1]
+        assert found == pytest.approx(torch.log_softmax(2 * scores, 0)[token].item(), abs=1e-4)
+        assert plain == pytest.approx(torch.log_softmax(scores, 0)[token].item(), abs=1e-4)
+
+
 def test_a_round_is_kept_as_it_was(tmp_path: Path) -> None:
     said = [Said(1, [-0.5, -1.25], None), Said(5, [-0.125], ("lark", "start: /x/"))]
     rollout = Rollout(7, 0.25, "so", [Sample([1, 2, 3, 4, 5, 6], said), Sample([9], [])])

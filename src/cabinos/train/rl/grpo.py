@@ -5,7 +5,8 @@ token a drawn at state s, with ratio = π(a|s) / π_old(a|s) and the answer's ad
 
     loss = - w · (min(ratio · A, clip(ratio, 1 - ε, 1 + ε) · A) - β · KL)
 
-KL to the model that the run began with is estimated by e^d - d - 1, d = log π_ref - log π (Schulman
+Probabilities are those that were drawn by: at the temperature, among what the grammar allowed. KL
+to the model that the run began with is estimated by e^d - d - 1, d = log π_ref - log π (Schulman
 2020, "Approximating KL divergence", k3): never negative, and unbiased.
 """
 
@@ -49,7 +50,7 @@ class Rewarded(nn.Module):  # type: ignore[misc]
         reference: Tensor,
     ) -> Tensor:
         """The sum of the losses of all decisions; see `RolloutPart`."""
-        h = self.model.hidden(inputs).flatten(0, 1)[places]
+        h = self.model.hidden(inputs).flatten(0, 1)[places] / self.config.temperature
         logprobs = token_logprobs(h, self.model.output, targets, allowed)
         ratio = (logprobs - old).exp()
         clip = self.config.clip

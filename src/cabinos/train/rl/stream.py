@@ -147,7 +147,9 @@ class RoundStream:
             old, reference = [], []
             for sample in rollout.samples:
                 chosen = self._policy.decisions(sample)
-                confined, alone = sample_logprobs(self._policy.model, sample, chosen)
+                confined, alone = sample_logprobs(
+                    self._policy.model, sample, chosen, config.temperature
+                )
                 drift += np.abs(alone - chosen.engine).tolist()
                 old.append(confined.tolist())
                 reference.append(self._of_reference(sample, chosen))
@@ -167,22 +169,27 @@ class RoundStream:
     def _of_reference(self, sample: Sample, chosen: Decisions) -> list[float]:
         if self._reference is None:
             return [0.0] * len(chosen.places)
-        found: list[float] = sample_logprobs(self._reference, sample, chosen)[0].tolist()
+        found: list[float] = sample_logprobs(
+            self._reference, sample, chosen, self._config.temperature
+        )[0].tolist()
         return found
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def sample_logprobs(
-    model: Llama, sample: Sample, chosen: Decisions
+    model: Llama, sample: Sample, chosen: Decisions, temperature: float = 1.0
 ) -> tuple["NDArray[np.float32]", "NDArray[np.float32]"]:
-    """Log P of each decision among what was allowed, and among all tokens: [n] both."""
+    """Log P of each decision as it was drawn, and under the model alone: [n] both.
+
+    That is at the temperature and among what was allowed, and at 1 among all tokens.
+    """
     zeros = np.zeros(len(chosen.places), np.float32)
     if not len(zeros):
         return zeros, zeros
     lesson = Lesson(np.array(sample.ids, np.int64), chosen, 0.0, 0.0, zeros, zeros, "")
     (part,) = RolloutBatch([lesson], 1, len(sample.ids)).parts()
     h, targets, allowed = _states(model, part)
-    confined = token_logprobs(h, model.output, targets, allowed)
+    confined = token_logprobs(h / temperature, model.output, targets, allowed)
     alone = token_logprobs(h, model.output, targets)
     return confined.cpu().numpy(), alone.cpu().numpy()
 
