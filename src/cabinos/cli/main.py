@@ -157,6 +157,14 @@ SECTIONS = {
             "cabinos.cli.train:train_command",
             "Make a model: pre-train it, make it an assistant, export it.",
         ),
+        "prefer": (
+            "cabinos.cli.prefer:prefer_group",
+            "Learn from comparisons: a reward model, or DPO.",
+        ),
+        "rl": (
+            "cabinos.cli.rl:rl_group",
+            "Learn from rewards: GRPO on tasks that can be checked.",
+        ),
         "eval": (
             "cabinos.cli.eval:eval_command",
             "Measure what MODEL (default: the brain) can do.",

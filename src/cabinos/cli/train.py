@@ -63,7 +63,7 @@ def machine_options(command: Callable[P, R]) -> Callable[P, R]:
     return command
 
 
-def _taken(kind: type[T], given: dict[str, Any]) -> T:
+def taken(kind: type[T], given: dict[str, Any]) -> T:
     """A `kind` out of what is meant for it in `given`, from where that is taken away."""
     return kind(**{field.name: given.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
@@ -113,7 +113,7 @@ def pretrain_command(
     require_torch()
     from cabinos.train.pretrain import Options, pretrain
 
-    options = _taken(Options, given)
+    options = taken(Options, given)
     run = pretrain(RunConfig(mix=mix, **given), folder, out, options)
     if run.processes.rank == 0:
         click.echo(f"{out}: {run.progress.step} updates, {run.progress.seconds:,.0f} s of training")
@@ -178,7 +178,7 @@ def finetune_command(
     from cabinos.train.finetune import Material, finetune
     from cabinos.train.session import Options
 
-    options = _taken(Options, given)
+    options = taken(Options, given)
     names = ADAPTED if adapted is None else tuple(n.strip() for n in adapted.split(","))
     config = TuneConfig(tokens=tokens or 0, adapted=names, **given)
     texts = folder if config.replay else None
@@ -215,7 +215,7 @@ def nano_command(out: Path, folder: Path, origin: Path | None, **given: Any) -> 
         folder,
         out,
         origin=origin,
-        options=_taken(Options, given),
+        options=taken(Options, given),
         tell=lambda text: click.echo(text, err=True),
     )
     for path in (made.base, made.assistant):
