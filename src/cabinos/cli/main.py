@@ -107,6 +107,10 @@ SECTIONS = {
             "cabinos.cli.serve:serve_command",
             "Serve OpenAI's API: /v1/chat/completions, /v1/responses, /v1/models and more.",
         ),
+        "mcp": (
+            "cabinos.cli.mcp:mcp_command",
+            "Serve MCP: processes and memory as tools for any client.",
+        ),
         "spawn": (
             "cabinos.cli.up:spawn_command",
             "Start a process on REQUEST and leave it to the kernel that runs.",

@@ -55,7 +55,7 @@ def make_process(
     state = spawn.state()
     pid = m.table.new_pid()
     said = next((said.text for said in reversed(spawn.messages) if said.role == "user"), "")
-    words = clean_text(spawn.request or spawn.code or said).strip().splitlines()
+    words = clean_text(spawn.request or spawn.code or said or spawn.context).strip().splitlines()
     process = Process(
         pid,
         parent.pid if parent else None,
