@@ -123,8 +123,8 @@ def test_any_text_has_stems(text: str) -> None:
 @given(st.text("ab .\n#-1", max_size=500))
 def test_passages_hold_every_word_once(text: str) -> None:
     found = list(passages_of(text))
-    assert " ".join(part for _, part in found).split() == text.split()
-    assert [number for number, _ in found] == sorted({number for number, _ in found})
+    assert " ".join(part for _, part, _ in found).split() == text.split()
+    assert [number for number, *_ in found] == sorted({number for number, *_ in found})
 
 
 @given(st.lists(st.lists(st.sampled_from("abc")), max_size=8))

@@ -6,9 +6,12 @@ seconds or megabytes, and says so.
 """
 
 import asyncio
+import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from time import monotonic
 from typing import Annotated, Any
 
@@ -20,7 +23,7 @@ from cabinos.drivers.ranking import best, stems
 from cabinos.kernel.driver import Context, Driver, tool
 from cabinos.kernel.errors import ToolError
 
-__all__ = ["driver"]
+__all__ = ["Passage", "Reader", "driver", "passages_of"]
 
 MAX_FILE = 5 << 20  # bytes; larger ones are left out
 MAX_READ = 50 << 20  # bytes of one search
@@ -32,10 +35,24 @@ LENGTH = 300  # characters of a passage that is shown
 PARAGRAPH = 600  # characters of lines that are read as one passage
 
 
+PAGE = re.compile(r"\[page (\d+)\]")  # what `documents` writes before each page of a PDF
+
+
 @dataclass(frozen=True, slots=True)
-class _Passage:
-    where: str  # path and line
+class Passage:
+    """A piece of a document, and where it stands."""
+
+    path: str
     text: str
+    line: int  # of the file, or of the text that was taken out of a document; from 1
+    breaks: tuple[int, ...] = ()  # where in the text its second, third … line begin
+    page: int = 0  # of a PDF, from 1
+
+    def cite(self, offset: int = 0) -> str:
+        """File and page, or file and line, of a place in the text."""
+        if self.page:
+            return f"{self.path}, page {self.page}"
+        return f"{self.path}:{self.line + bisect_right(self.breaks, offset)}"
 
 
 def driver(_config: Mapping[str, Any]) -> Driver:
@@ -61,32 +78,47 @@ async def files_passages(
     if not stems(query):
         raise ToolError("the question has no words to look for.")
     places = [Place(grant, ()) for grant in context.capabilities.files]
-    search = _Search(monotonic() + PATIENCE)
-    await asyncio.to_thread(search.read, places)
-    for place, kind in search.documents:
-        await search.extract(place, kind)
-    found = await asyncio.to_thread(search.best, query)
-    lines = [f"{passage.where}: {_clipped(passage.text, query)}" for passage in found]
+    reader = Reader()
+    await reader.read(places)
+    found = await asyncio.to_thread(reader.best, query)
+    lines = [f"{one.path}:{one.line}: {_clipped(one.text, query)}" for one in found]
     if not lines:
-        lines = [f"No document says anything about that ({search.files} files were read)."]
-    if search.left_out:
-        lines.append(f"[{search.left_out}]")
+        lines = [f"No document says anything about that ({reader.files} files were read)."]
+    if reader.left_out:
+        lines.append(f"[{reader.left_out}]")
     return "\n".join(lines)
 
 
-class _Search:
-    """Reads what there is to read, then ranks it."""
+class Reader:
+    """Reads what there is to read in some places, within limits."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, patience: float = PATIENCE, documents: int = MAX_DOCUMENTS) -> None:
+        self.passages: list[Passage] = []
         self.files = 0
         self.left_out = ""  # what was, and why
-        self.documents: list[tuple[Place, str]] = []
-        self._deadline = deadline
+        self.unread: list[str] = []  # documents that cannot be read, and why
+        self._patience = patience
+        self._documents = documents
+        self._deadline = 0.0
         self._bytes = 0
-        self._extracted = 0
-        self._passages: list[_Passage] = []
+        self._found: list[tuple[Place, str]] = []  # documents, and their kinds
 
-    def read(self, places: list[Place]) -> None:
+    async def read(self, places: list[Place]) -> None:
+        """Takes the files of some folders in. Raises ToolError or Denied if there is no such place.
+
+        What is not text, or cannot be read, is left out.
+        """
+        self._deadline = monotonic() + self._patience
+        await asyncio.to_thread(self._read_texts, places)
+        for number, (place, kind) in enumerate(self._found):
+            if self._is_over():
+                break
+            if number == self._documents:
+                self.left_out = "there are more documents than one search reads; grant fewer"
+                break
+            await self._extract(place, kind)
+
+    def _read_texts(self, places: list[Place]) -> None:
         """Takes the text files in, and notes which documents there are."""
         for place in places:
             if not place.is_folder():
@@ -104,7 +136,7 @@ class _Search:
     def _take(self, place: Place, data: bytes) -> None:
         kind = documents.kind_of(place.path, data[:8])
         if kind is not None:
-            self.documents.append((place, kind))
+            self._found.append((place, kind))
             return
         encoding = text.detect(data[: text.SNIFF])
         if encoding is None:
@@ -113,39 +145,42 @@ class _Search:
         self._bytes += len(data)
         self._add(place, data.decode(encoding, "replace"))
 
-    async def extract(self, place: Place, kind: str) -> None:
-        """Takes the text of a PDF, Word or HTML file in; one that cannot be read is left out."""
-        if self._is_over():
-            return
-        if self._extracted >= MAX_DOCUMENTS:
-            self.left_out = "there are more documents than one search reads; grant fewer"
-            return
-        self._extracted += 1
-        with suppress(ToolError, OSError):
+    async def _extract(self, place: Place, kind: str) -> None:
+        """Takes the text of a PDF, Word or HTML file in."""
+        try:
             with await asyncio.to_thread(place.open) as file:
                 document = await documents.extract(file, kind, place.path)
-            self.files += 1
-            self._add(place, f"{document.title}\n\n{document.text}")
+        except (ToolError, OSError) as error:
+            self.unread.append(str(error))
+            return
+        self.files += 1
+        self._add(place, f"{document.title}\n\n{document.text}", pages=kind == "pdf")
 
-    def _add(self, place: Place, content: str) -> None:
+    def _add(self, place: Place, content: str, *, pages: bool = False) -> None:
         path = "/".join(map(shown, place.path.split("/")))
-        self._passages += (_Passage(f"{path}:{n}", words) for n, words in passages_of(content))
+        page = 0
+        for line, words, breaks in passages_of(content):
+            if pages and (mark := PAGE.match(words)):
+                page = int(mark[1])
+                words = words[mark.end() :].lstrip()
+            if words:
+                self.passages.append(Passage(path, words, line, breaks, page))
 
     def _is_over(self) -> bool:
         if monotonic() > self._deadline:
-            self.left_out = f"stopped after {PATIENCE:g} s; grant a smaller folder"
-        elif self._bytes > MAX_READ or len(self._passages) > MAX_PASSAGES:
+            self.left_out = f"stopped after {self._patience:g} s; grant a smaller folder"
+        elif self._bytes > MAX_READ or len(self.passages) > MAX_PASSAGES:
             self.left_out = "stopped: there is more text than one search reads"
         return bool(self.left_out)
 
-    def best(self, query: str) -> list[_Passage]:
-        """The passages that say most about the query."""
-        words = [stems(passage.text) for passage in self._passages]
-        return [self._passages[at] for at in best(query, words, SHOWN)]
+    def best(self, query: str, limit: int = SHOWN) -> list[Passage]:
+        """The passages that say most about the query, the best first."""
+        words = [stems(passage.text) for passage in self.passages]
+        return [self.passages[at] for at in best(query, words, limit)]
 
 
-def passages_of(content: str) -> Iterator[tuple[int, str]]:
-    """(number of its first line, text) of each passage.
+def passages_of(content: str) -> Iterator[tuple[int, str, tuple[int, ...]]]:
+    """(number of its first line, text, where its further lines begin in it) of each passage.
 
     Lines that wrap, each long and none a heading or an item of a list, are one passage.
     """
@@ -155,14 +190,18 @@ def passages_of(content: str) -> Iterator[tuple[int, str]]:
         words = " ".join(line.split())
         wraps = bool(lines) and _wraps(lines[-1]) and bool(words) and not _begins(words)
         if lines and not (wraps and sum(map(len, lines)) < PARAGRAPH):
-            yield first, " ".join(lines)
+            yield first, " ".join(lines), _breaks(lines)
             lines = []
         if words:
             if not lines:
                 first = number
             lines.append(words[: text.LINE])
     if lines:
-        yield first, " ".join(lines)
+        yield first, " ".join(lines), _breaks(lines)
+
+
+def _breaks(lines: list[str]) -> tuple[int, ...]:
+    return tuple(accumulate(len(line) + 1 for line in lines[:-1]))
 
 
 def _wraps(line: str) -> bool:
