@@ -3,9 +3,8 @@
     python tools/learn_answers.py --data FOLDER
 
 Questions are made from textbooks (OpenStax, CC BY): a span of a sentence is taken out, and the
-question is what kind of thing it was, with some words of the sentence left out, some replaced by
-words that stand nowhere, as who asks in other words does, and one from elsewhere in the paragraph.
-Each is asked of a small library of paragraphs, and once more after its own paragraph was removed.
+question is what kind of thing it was, with a few words of the sentence, some of the paragraph, and
+some that stand nowhere, since people ask in other words. Each is asked of a small library of paragraphs, and once more after its own paragraph was removed.
 No set that is measured on is read.
 """
 
@@ -32,10 +31,11 @@ OUT = Path(__file__).parent.parent / "src/cabinos/answers/weights.json"
 LIBRARY, TOGETHER = 120, 5  # paragraphs of one library, and how many of them are neighbours
 READ = 5  # passages that are looked into
 NEGATIVES = 300  # candidates beside the right one that are learnt from
-FAR, CLOSE = 0.35, 0.85  # chance that a word of the sentence is asked with, by its distance
-SHUFFLED = 0.6  # chance that they stand in another order
-OTHER_WORDS = 0.35  # of those: said with a word that the sentence has not
-ELSEWHERE = 0.5  # chance of a word from the rest of the paragraph
+# A question has some ten words, half of them content (SQuAD: Rajpurkar et al. 2016). Each of these is
+# taken from the sentence, the nearer to the answer the likelier; from the rest of the paragraph,
+# which says what it is about; or it is a word that stands nowhere: said otherwise.
+LENGTHS = (3, 4, 4, 5, 5, 6, 7)
+FROM_SENTENCE, FROM_PARAGRAPH = 0.6, 0.2
 FALSE_CLAIMS = 0.07  # of unanswerable questions that may be answered; the goal is a tenth
 
 Array = NDArray[np.float64]
@@ -105,20 +105,25 @@ def _asked(paragraph: str, rng: Random) -> tuple[Question, Span] | None:
     shape = rng.choice(sorted(shapes))
     span = rng.choice([span for span in whole if span.shape == shape])
     kind, focus = _kind(span, rng)
-    words: list[str] = []
-    for n, token in enumerate(sentence.tokens):
-        distance = span.first - n if n < span.first else n - span.last + 1
-        if token.lower in STOP or span.first <= n < span.last:
-            continue
-        if rng.random() < (CLOSE if distance <= 6 else FAR):
-            words.append(f"☐{n}" if rng.random() < OTHER_WORDS else token.stem)
+    own = [
+        (token.stem, 1 / (span.first - n if n < span.first else n - span.last + 1))
+        for n, token in enumerate(sentence.tokens)
+        if token.lower not in STOP and not span.first <= n < span.last
+    ]
     rest = [t for other in ordered if other is not sentence for t in other.tokens]
-    if rng.random() < SHUFFLED:
-        rng.shuffle(words)
-    named = [t.stem for t in rest if t.capital and t.lower not in STOP]
-    if named and rng.random() < ELSEWHERE:
-        words.insert(0, rng.choice(named))
-    if sum(not word.startswith("☐") for word in words) < 2:
+    others = [t.stem for t in rest if t.lower not in STOP]
+    words = []
+    for number in range(rng.choice(LENGTHS)):
+        draw = rng.random()
+        if draw < FROM_SENTENCE and own:
+            word, _ = rng.choices(own, [weight for _, weight in own])[0]
+            own = [pair for pair in own if pair[0] != word]
+        elif draw < FROM_SENTENCE + FROM_PARAGRAPH and others:
+            word = rng.choice(others)
+        else:
+            word = f"☐{number}"
+        words.append(word)
+    if not any(word in sentence.stems for word in words):
         return None
     return Question("", kind, (*focus, *words), frozenset(focus)), span
 

@@ -56,8 +56,7 @@ class Counts:
     f1_forced: list[float] = field(default_factory=list)  # of the best guess, were it always given
     claims: list[float] = field(default_factory=list)  # of the unanswerable
     seconds: list[float] = field(default_factory=list)
-    quotes: int = 0
-    verbatim: int = 0
+    verbatim: list[float] = field(default_factory=list)  # quotes that stand in the files
 
 
 def write_documents(rows: Sequence[Row], folder: Path) -> dict[str, str]:
@@ -101,8 +100,7 @@ def measure(rows: Sequence[Row], asked: Sequence[Row]) -> Counts:
         if answer.found:
             words = answer.quotes[0].words
             counts.right_sentence.append(float(any(a in words for a in row["answers"])))
-            counts.quotes += 1
-            counts.verbatim += words in texts
+            counts.verbatim.append(float(words in texts))
         guess = library.answer(row["question"], limit=0.0)
         counts.f1_forced.append(token_f1(guess.text, row["answers"]))
         if gold not in without:
@@ -175,7 +173,7 @@ def main() -> int:
         "right sentence, of the answered": share(counts.right_sentence),
         "F1, if it always guessed": mean(counts.f1_forced),
         "false claims": share(counts.claims),
-        "quotes verbatim": share([1.0] * counts.verbatim + [0.0] * (counts.quotes - counts.verbatim)),
+        "quotes verbatim": share(counts.verbatim),
         "ms": round(1000 * statistics.median(counts.seconds), 1),
     }
     if options.brain:

@@ -33,7 +33,7 @@ def test_what_does_not_stand_there_is_left_out_with_its_citation() -> None:
     )
     assert [quote.words for quote in answer.quotes] == ["rent is 900"]
     assert answer.text == "It is 900 [1] or 901."
-    assert answer.note.startswith("1 of its quotes")
+    assert answer.note.startswith("1 of its quotes do")
 
 
 def test_an_answer_without_a_quote_that_holds_is_none() -> None:

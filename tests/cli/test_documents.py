@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "papers"
     folder.mkdir()
     (folder / "tower.txt").write_text(TOWER)
-    (folder / "bridge.md").write_text("# Bridge\n\nThe bridge was built by Anna Kowalska in 1932.\n")
+    (folder / "bridge.md").write_text("# Bridge\n\nThe bridge was built by Ada Kowal in 1932.\n")
     return folder
 
 

@@ -32,7 +32,7 @@ class Loose(RequestParams):
     model_config = ConfigDict(extra="allow")
 
 
-class Any_(Request[Loose, str]):
+class Ask(Request[Loose, str]):
     method: str
     params: Loose
 
@@ -64,7 +64,7 @@ def with_client(folder: Path, work: Callable[[Client], Awaitable[None]], mode: s
 
 
 async def ask(client: Client, method: str, **params: Any) -> Any:
-    request = Any_(method=method, params=Loose(**params))
+    request = Ask(method=method, params=Loose(**params))
     return (await client.session.send_request(request, Answer)).model_extra
 
 
@@ -148,9 +148,7 @@ def test_resources_are_listed_for_clients_that_know_nothing_of_skills(skills: Pa
         ("resources/directory/read", "skill://purl"),
     ],
 )
-def test_what_is_not_served_is_refused(
-    skills: Path, tmp_path: Path, method: str, uri: str
-) -> None:
+def test_what_is_not_served_is_refused(skills: Path, tmp_path: Path, method: str, uri: str) -> None:
     (skills / "knit" / "secret.txt").symlink_to("/etc/passwd")
 
     async def work(client: Client) -> None:

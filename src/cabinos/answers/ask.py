@@ -68,7 +68,7 @@ class Library:
         return [self.passages[at] for at in order]
 
     def answer(self, question: str, limit: float | None = None) -> Answer:
-        """The best answer that stands in the documents word for word, in no other words than theirs.
+        """The best answer that stands in the documents word for word.
 
         One of a confidence below `limit` (default: the learnt one) is not given.
         """

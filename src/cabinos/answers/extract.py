@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from cabinos.answers.question import KINDS, Question
 from cabinos.answers.spans import Sentence, Span, sentences, spans
 from cabinos.drivers.ranking import STOP
 
-__all__ = ["FEATURES", "Found", "candidates", "confidence_of", "extract", "features_of", "rarity"]
+__all__ = ["FEATURES", "Found", "confidence_of", "extract", "features_of", "rarity"]
 
 SHAPES = ("date", "number", "name", "common")
 IN = frozenset("in on during since by before after around until".split())
@@ -168,16 +169,11 @@ def features_of(
     return found, np.array(rows, np.float64).reshape(len(rows), len(FEATURES))
 
 
-def candidates(question: Question, passages: Sequence[str]) -> int:
-    """How many candidates there are: for tests of the cost."""
-    return sum(1 for text in passages for one in sentences(text) for _ in spans(one))
-
-
 def _pairs(question: Question, sentence: Sentence) -> float:
     """The share of the question's neighbouring content words that are neighbours there."""
     content = [token.stem for token in sentence.tokens if token.lower not in STOP]
-    there = set(zip(content, content[1:], strict=False))
-    asked = list(zip(question.stems, question.stems[1:], strict=False))
+    there = set(pairwise(content))
+    asked = list(pairwise(question.stems))
     return sum(pair in there for pair in asked) / len(asked) if asked else 0.0
 
 

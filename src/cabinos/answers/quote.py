@@ -78,5 +78,5 @@ def of_brain(value: Mapping[str, Any], passages: Sequence[Passage]) -> Answer:
         number = numbers.get(int(match[2]))
         return "" if number is None else f"{match[1]}[{number}]"
 
-    note = f"{wrong} of its quotes did not stand in their passages and are left out" if wrong else ""
+    note = f"{wrong} of its quotes do not stand in their passages and are left out" if wrong else ""
     return Answer(CITED.sub(cited, text), tuple(kept), note=note)

@@ -1,4 +1,4 @@
-"""`cabin "question" --from FOLDER`: answers out of documents, each with a quote that stands there."""
+"""`cabin "question" --from FOLDER`: answers out of documents, with quotes that stand in them."""
 
 import asyncio
 from collections.abc import Sequence

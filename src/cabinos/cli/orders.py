@@ -63,7 +63,7 @@ def done_with(number: int, after: int, deadline: float) -> int:
 
 
 def outcome(number: int, after: int) -> int | None:
-    """The pid an order was about, None as long as it waits. Raises KernelError if it was refused."""
+    """The pid an order was about, None while it waits. Raises KernelError if it was refused."""
     from cabinos.kernel import control
 
     with look() as view:

@@ -160,11 +160,11 @@ class Reader:
         path = "/".join(map(shown, place.path.split("/")))
         page = 0
         for line, words, breaks in passages_of(content):
-            if pages and (mark := PAGE.match(words)):
+            mark = PAGE.match(words) if pages else None
+            if mark is not None:
                 page = int(mark[1])
-                words = words[mark.end() :].lstrip()
-            if words:
-                self.passages.append(Passage(path, words, line, breaks, page))
+            if rest := words[mark.end() :].lstrip() if mark is not None else words:
+                self.passages.append(Passage(path, rest, line, breaks, page))
 
     def _is_over(self) -> bool:
         if monotonic() > self._deadline:

@@ -32,9 +32,7 @@ RETRY = 1.0  # seconds between two tries to open a kernel in the place of one th
 LINGER = 2.0  # seconds that a kernel is kept after the last one at work
 SOON = 60.0  # seconds: whoever sleeps no longer than that is at work
 
-AT_WORK = (
-    "SELECT count(*) FROM process WHERE state = 'ready' OR (state = 'blocked' AND wake < ?)"
-)
+AT_WORK = "SELECT count(*) FROM process WHERE state = 'ready' OR (state = 'blocked' AND wake < ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +124,9 @@ class Desk:
             await asyncio.sleep(GLANCE)
         if withdraw(self._path, number):
             raise KernelError(
-                f"the kernel did not take the order {verb!r} within {PATIENCE:g} s; it was withdrawn."
+                f"the kernel did not take the order {verb!r} in {PATIENCE:g} s; it was withdrawn."
             )
-        raise KernelError(f"the kernel was busy for too long with {verb!r}; `cabin log` tells more.")
+        raise KernelError(f"the kernel was busy for too long with {verb!r}; see `cabin log`.")
 
     # ---- a kernel of its own ---------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """The protocol: tools as MCP has them, over stdio or streamable HTTP."""
 
-import asyncio
 import json
 import logging
 import socket

@@ -148,15 +148,17 @@ def _head(skill: Skill) -> dict[str, Any]:
 
     lines = skill.folder.text(MAIN).removeprefix("\ufeff").splitlines(keepends=True)
     end = next(n for n, line in enumerate(lines[1:], 1) if line.strip() == "---")
-    head: dict[str, Any] = json.loads(json.dumps(yaml.safe_load("".join(lines[1:end])), default=str))
-    return head
+    head = yaml.safe_load("".join(lines[1:end]))
+    plain: dict[str, Any] = json.loads(json.dumps(head, default=str))
+    return plain
 
 
 def _too_large(skill: Skill) -> str:
     files = skill.folder.files()
     total = sum(skill.folder.locate(inner).stat().st_size for inner in files)
     if len(files) > MAX_FILES or total > MAX_BYTES:
-        return f"{len(files)} files, {total >> 20} MiB; {MAX_FILES} and {MAX_BYTES >> 20} are allowed"
+        most = f"{MAX_FILES} and {MAX_BYTES >> 20} are allowed"
+        return f"{len(files)} files, {total >> 20} MiB; {most}"
     return ""
 
 
@@ -192,7 +194,9 @@ def offer_skills(server: Server[Any], shelf: Shelf) -> None:
     ) -> types.ReadResourceResult:
         return types.ReadResourceResult(contents=[_told(shelf.read, str(params.uri))])
 
-    async def list_skills(_context: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
+    async def list_skills(
+        _context: Context, params: types.PaginatedRequestParams
+    ) -> dict[str, Any]:
         names, more = _page(shelf.names, params.cursor)
         skills = [_told(shelf.entry, name) for name in names]
         return {"resultType": "complete", "skills": skills, **FRESH, **more}
