@@ -5,9 +5,9 @@
     .agents/skills, .claude/skills       of the current folder, then of the home folder
 
 Of two skills of one name the first counts, so no folder that was merely cloned can take the place
-of an installed skill or of one in the box. What the box holds is trusted. Anything else is text by a
-stranger, until the user trusts it as it is now: trust is bound to a hash of all its files, and ends
-with the first change.
+of an installed skill or of one in the box. What the box holds is trusted. Anything else is text by
+a stranger, until the user trusts it as it is now: trust is bound to a hash of all its files, and
+ends with the first change.
 """
 
 import hashlib
@@ -23,7 +23,15 @@ from cabinos.skills.folder import Folder
 from cabinos.skills.package import MAIN, Skill, read_head, read_skill
 from cabinos.store.home import cabin_home
 
-__all__ = ["Broken", "Catalog", "Entry", "digest", "installed_folder", "library_folder", "write_trust"]
+__all__ = [
+    "Broken",
+    "Catalog",
+    "Entry",
+    "digest",
+    "installed_folder",
+    "library_folder",
+    "write_trust",
+]
 
 Origin = Literal["installed", "box", "found"]
 PLACES = (".agents/skills", ".claude/skills")

@@ -1,4 +1,4 @@
-"""Whether a skill is what it says: the specification, quotes, links, evals. Each finding is a line."""
+"""Whether a skill is what it says: the specification, its quotes, links and evals."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -135,5 +135,3 @@ def _recorded(skill: Skill, scores: Scores) -> Iterator[Finding]:
         yield Finding("error", f"the source {name!r} was recorded and is gone.", where)
     for worse in scores.worse_than(before):
         yield Finding("error", f"{worse}: worse than recorded.", where)
-
-

@@ -30,6 +30,7 @@ TEXT, GAP, EDGE = 330, 60, 24  # width of a column's words; space between column
 LETTERS = 46  # of a title that are shown
 SIZE = 12.5  # of a title's letters
 ACROSS = 4  # columns beside each other
+LETTER = 6.7  # average width of one of them
 DOT = 4
 
 Point = tuple[float, float]
@@ -75,7 +76,7 @@ class Picture:
 
 
 def draw(graph: Graph, way: Collection[Edge] = ()) -> Picture:
-    """The picture of a graph; with a `way`, everything else is faint. Raises SkillError if empty."""
+    """The picture of a graph; with a `way`, all else is faint. Raises SkillError if empty."""
     columns = {
         name: [p for p in graph.principles.values() if p.skill == name] for name in graph.skills
     }
@@ -101,7 +102,7 @@ def draw(graph: Graph, way: Collection[Edge] = ()) -> Picture:
     shapes = [
         *_legend(),
         *heads,
-        *(c for edge in edges if (c := _curve(edge, places, way)) is not None),
+        *(c for edge in edges if (c := _curve(graph, edge, places, way)) is not None),
         *_rows(graph, places, on_way),
     ]
     return Picture(width, height, tuple(shapes))
@@ -120,12 +121,17 @@ def _rows(graph: Graph, places: Mapping[str, Point], way: Collection[str]) -> It
     for key, (x, y) in places.items():
         colour = FAINT if way and key not in way else INK
         title = graph.principles[key].title
-        short = title if len(title) <= LETTERS else f"{title[: LETTERS - 1].rstrip()}…"
         yield Dot((x, y), colour)
-        yield Words((x + 12, y + 4), short, SIZE, colour, bold=key in way)
+        yield Words((x + 12, y + 4), _short(title), SIZE, colour, bold=key in way)
 
 
-def _curve(edge: Edge, places: Mapping[str, Point], way: Collection[Edge]) -> Curve | None:
+def _short(title: str) -> str:
+    return title if len(title) <= LETTERS else f"{title[: LETTERS - 1].rstrip()}…"
+
+
+def _curve(
+    graph: Graph, edge: Edge, places: Mapping[str, Point], way: Collection[Edge]
+) -> Curve | None:
     """A link's curve, from dot to dot within a column, else from the words to the dot."""
     if edge.source not in places or edge.target not in places:
         return None
@@ -134,22 +140,27 @@ def _curve(edge: Edge, places: Mapping[str, Point], way: Collection[Edge]) -> Cu
         bow = 14 + (ARC - 22) * min(1.0, abs(y2 - y1) / (ROW * 14))
         points = ((x1 - 5, y1), (x1 - bow, y1), (x2 - bow, y2), (x2 - 6, y2))
     elif x1 < x2:
-        start = x1 + TEXT - 6
-        points = ((start, y1), (start + GAP, y1), (x2 - GAP - 20, y2), (x2 - 7, y2))
+        start = x1 + _end(graph, edge.source)
+        points = ((start, y1), (x1 + TEXT + GAP, y1), (x2 - ARC - GAP, y2), (x2 - 7, y2))
     else:
-        end = x2 + TEXT - 6
-        points = ((x1 - 6, y1), (x1 - GAP - 20, y1), (end + GAP, y2), (end + 2, y2))
+        end = x2 + _end(graph, edge.target)
+        points = ((x1 - 6, y1), (x1 - ARC - GAP, y1), (x2 + TEXT + GAP, y2), (end, y2))
     chosen = edge in way
     colour = COLOURS[edge.kind] if chosen or not way else FAINT
     width = 2.6 if chosen else 1.3
     return Curve(points, colour, width, edge.kind not in BOTH_WAYS, edge.kind == "same-as")
 
 
+def _end(graph: Graph, key: str) -> float:
+    """How far right of its dot a principle's words end."""
+    return 20 + LETTER * len(_short(graph.principles[key].title))
+
+
 # ---- Writing -------------------------------------------------------------------------------------
 
 
 def write(picture: Picture, path: Path) -> None:
-    """Writes the picture as .svg or .png. Raises SkillError for another ending, or no matplotlib."""
+    """Writes it as .svg or .png. Raises SkillError for another ending, or without matplotlib."""
     ending = path.suffix.lower()
     if ending not in (".svg", ".png"):
         raise SkillError("a picture's name ends with .svg or .png.", path)
@@ -168,10 +179,10 @@ def to_svg(picture: Picture) -> str:
         for colour in [*COLOURS.values(), FAINT]
     )
     size = f'width="{picture.width:g}" height="{picture.height:g}"'
+    box = f'viewBox="0 0 {picture.width:g} {picture.height:g}"'
+    font = 'font-family="Inter, Helvetica, Arial, sans-serif"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
-        f'viewBox="0 0 {picture.width:g} {picture.height:g}" '
-        f'font-family="Inter, Helvetica, Arial, sans-serif">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} {font}>',
         f"<defs>{marks}</defs>",
         f'<rect width="100%" height="100%" fill="{PAPER}"/>',
         *map(_svg, picture.shapes),
@@ -189,7 +200,8 @@ def _svg(shape: Curve | Dot | Words) -> str:
         weight = ' font-weight="600"' if shape.bold else ""
         text = escape("".join(c for c in shape.text if c.isprintable()))
         fill = f'font-size="{shape.size:g}" fill="{shape.colour}"{weight}'
-        return f'<text x="{x:g}" y="{y:g}" {fill}>{text}</text>'
+        halo = f'stroke="{PAPER}" stroke-width="4" stroke-linejoin="round" paint-order="stroke"'
+        return f'<text x="{x:g}" y="{y:g}" {fill} {halo}>{text}</text>'
     (a, b), *rest = shape.points
     way = " ".join(f"{x:g},{y:g}" for x, y in rest)
     arrow = f' marker-end="url(#a{shape.colour[1:]})"' if shape.arrow else ""
@@ -203,6 +215,7 @@ def _write_png(picture: Picture, path: Path) -> None:
         from matplotlib.figure import Figure
         from matplotlib.patches import Circle, FancyArrowPatch
         from matplotlib.path import Path as Way
+        from matplotlib.patheffects import Normal, Stroke
     except ImportError:
         missing = "PNG needs matplotlib: pip install 'cabinos[train]'; .svg needs nothing."
         raise SkillError(missing, path) from None
@@ -213,14 +226,15 @@ def _write_png(picture: Picture, path: Path) -> None:
     axes.set_ylim(picture.height, 0)
     axes.axis("off")
     points = 72 / dots  # of a pixel
+    halo = [Stroke(linewidth=4 * points, foreground=PAPER), Normal()]
     for shape in picture.shapes:
         if isinstance(shape, Dot):
             axes.add_patch(Circle(shape.at, DOT, color=shape.colour, linewidth=0))
         elif isinstance(shape, Words):
             text = "".join(c for c in shape.text if c.isprintable()).replace("$", r"\$")
             weight = "bold" if shape.bold else "normal"
-            axes.text(*shape.at, text, fontsize=shape.size * points, color=shape.colour,
-                      fontweight=weight)  # fmt: skip
+            style = {"fontsize": shape.size * points, "fontweight": weight}
+            axes.text(*shape.at, text, color=shape.colour, path_effects=halo, **style)
         else:
             codes = [Way.MOVETO, Way.CURVE4, Way.CURVE4, Way.CURVE4]
             axes.add_patch(

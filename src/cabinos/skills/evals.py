@@ -18,7 +18,7 @@ from cabinos.skills.package import Skill
 from cabinos.skills.rank import Embed
 from cabinos.skills.retrieval import Chooser, Searcher
 
-__all__ = ["Scores", "measure", "read_recorded", "sealed", "to_record"]
+__all__ = ["RECORDED", "Scores", "measure", "read_recorded", "sealed", "to_record"]
 
 TRIGGERS, QUESTIONS, RECORDED = "evals/triggers.json", "evals/questions.json", "evals/recorded.json"
 FIRST = 5  # principles among which an answer counts as found
@@ -42,7 +42,9 @@ class Scores:
                 value is None or (value > before if name == "misfired" else value < before)
             )
             if worse:
-                said.append(f"{name} was {before:.3f} and is {'nothing' if value is None else value}")
+                said.append(
+                    f"{name} was {before:.3f} and is {'nothing' if value is None else value}"
+                )
         return said
 
 
@@ -82,7 +84,9 @@ def _share(verdicts: Any) -> float:
 def _triggers(skill: Skill) -> dict[str, list[str]]:
     data = _json(skill, TRIGGERS, {})
     if not isinstance(data, dict) or set(data) - {"should", "should_not"}:
-        raise SkillError('must be {"should": […], "should_not": […]}.', skill.folder.path / TRIGGERS)
+        raise SkillError(
+            'must be {"should": […], "should_not": […]}.', skill.folder.path / TRIGGERS
+        )
     for kind in ("should", "should_not"):
         requests = data.setdefault(kind, [])
         if not isinstance(requests, list) or not all(isinstance(r, str) for r in requests):
@@ -136,7 +140,9 @@ def read_recorded(skill: Skill) -> tuple[Scores, Mapping[str, str]] | None:
     if data is None:
         return None
     try:
-        scores = Scores(**{name: None if v is None else float(v) for name, v in data["scores"].items()})
+        scores = Scores(
+            **{name: None if v is None else float(v) for name, v in data["scores"].items()}
+        )
         sources = {str(k): str(v) for k, v in data["sources"].items()}
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         path = skill.folder.path / RECORDED

@@ -1,4 +1,4 @@
-"""A skill for other assistants: an archive for Claude, a folder for OpenClaw, a page for ChatGPT."""
+"""A skill for others: an archive for Claude, a folder for OpenClaw, a page for ChatGPT."""
 
 import shutil
 import zipfile

@@ -13,7 +13,16 @@ from cabinos.skills.knowledge import Principle
 from cabinos.skills.package import Skill
 from cabinos.skills.rank import Ranker
 
-__all__ = ["BOTH_WAYS", "Edge", "Graph", "Step", "Suggestion", "compile_graph", "explain", "fields_of"]
+__all__ = [
+    "BOTH_WAYS",
+    "Edge",
+    "Graph",
+    "Step",
+    "Suggestion",
+    "compile_graph",
+    "explain",
+    "fields_of",
+]
 
 BOTH_WAYS = ("contrasts", "same-as")  # kinds that say the same in either direction
 NEIGHBOURS = 3  # a suggestion: each of two principles is among so many of the other's likest
@@ -97,9 +106,9 @@ class Graph:
             if edge.kind == "requires":
                 needs.setdefault(edge.source, []).append(edge.target)
         done: set[str] = set()
-        for first in needs:
+        for first, targets in needs.items():
             trail = [first]
-            branches = [iter(needs[first])]
+            branches = [iter(targets)]
             while trail and first not in done:
                 following = next(branches[-1], None)
                 if following is None:
@@ -120,12 +129,13 @@ class Graph:
                 {"name": s.name, "description": s.description, "license": s.license}
                 for s in self.skills.values()
             ],
-            "principles": [self._principle(p) for p in self.principles.values()],
+            "principles": [self.to_json_of(p) for p in self.principles.values()],
             "edges": [[e.source, e.kind, e.target] for e in self.edges],
             "suggested": [[s.source, s.target, round(s.score, 3)] for s in self.suggested],
         }
 
-    def _principle(self, p: Principle) -> dict[str, Any]:
+    def to_json_of(self, p: Principle) -> dict[str, Any]:
+        """One principle, its quotes with the places where they stand."""
         return {
             "id": p.key,
             "title": p.title,

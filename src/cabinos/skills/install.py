@@ -124,7 +124,9 @@ def _unpack(source: Path, stage: Path) -> Path:
     return arrived
 
 
-def _members(archive: zipfile.ZipFile, source: Path) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
+def _members(
+    archive: zipfile.ZipFile, source: Path
+) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
     """The files that are wanted, with names that stay inside."""
     infos = archive.infolist()
     if len(infos) > MAX_FILES:

@@ -82,7 +82,7 @@ This text is an example; put your own source in its place.
 
 
 def create(folder: Path, description: str) -> list[Path]:
-    """Makes a skill at `folder`, called like it. Raises SkillError if there is something already."""
+    """Makes a skill at `folder`, called like it. Raises SkillError if something is there."""
     name = folder.name
     if problems := list(name_problems(name)):
         raise SkillError(" ".join(problems), folder)
