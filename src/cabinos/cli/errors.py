@@ -60,6 +60,7 @@ OWN = (
     ("cabinos.engine.errors", "EngineError"),
     ("cabinos.kernel.errors", "KernelError"),
     ("cabinos.lab.evaluate.errors", "EvalError"),
+    ("cabinos.skills.errors", "SkillError"),
     ("cabinos.store.errors", "StoreError"),
 )
 

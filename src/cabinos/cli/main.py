@@ -98,6 +98,12 @@ SECTIONS = {
             "Answer question ASK in words.",
         ),
     },
+    "Skills": {
+        "skill": (
+            "cabinos.cli.skill:skill_group",
+            "Make, check, find and share skills: instructions with checked knowledge.",
+        ),
+    },
     "The machine": {
         "up": (
             "cabinos.cli.up:up_command",

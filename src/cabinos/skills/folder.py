@@ -1,4 +1,4 @@
-"""A skill's folder, read with suspicion: nothing outside of it, nothing huge, no pipe, no device."""
+"""A skill's folder, read with suspicion: nothing outside of it, nothing huge, no device."""
 
 import os
 import stat

@@ -1,13 +1,13 @@
 """A skill: a folder that any assistant of the Agent Skills specification reads, and more beside.
 
-    NAME/
-      SKILL.md                  when to use it, and how; the head is the specification's, no more
-      knowledge/*.md            principles (knowledge.py)
-      sources/*.md              what they quote (sources.py)
-      evals/triggers.json       requests that should, and should not, call for the skill
-      evals/questions.json      questions, and the principles that answer them
-      evals/recorded.json       what `cabin skill check --record` measured and sealed
-      scripts/ references/ assets/     as in the specification, which is at agentskills.io
+NAME/
+SKILL.md                  when to use it, and how; the head is the specification's, no more
+knowledge/*.md            principles (knowledge.py)
+sources/*.md              what they quote (sources.py)
+evals/triggers.json       requests that should, and should not, call for the skill
+evals/questions.json      questions, and the principles that answer them
+evals/recorded.json       what `cabin skill check --record` measured and sealed
+scripts/ references/ assets/     as in the specification, which is at agentskills.io
 """
 
 import unicodedata
@@ -51,9 +51,7 @@ class Skill:
     @property
     def headings(self) -> list[str]:
         """Of its instructions."""
-        return [
-            line.lstrip("#").strip() for line in self.body.splitlines() if line.startswith("#")
-        ]
+        return [line.lstrip("#").strip() for line in self.body.splitlines() if line.startswith("#")]
 
 
 def read_head(path: Path) -> Skill:
