@@ -50,7 +50,8 @@ def test_a_client_starts_a_process_and_gets_its_answer(cabin: Cabin, mode: str) 
     async def main() -> None:
         async with connected(cabin, mode=mode) as client:
             names = [tool.name for tool in (await client.list_tools()).tools]
-            assert names == ["spawn", "send", "wait", "ps", "memory_search", "remember"]
+            assert names[:4] == ["spawn", "send", "wait", "ps"]
+            assert names[4:] == ["memory_search", "remember", "knowledge_search", "knowledge_get"]
             pid = (await call(client, "spawn", request="say hello"))["pid"]
             told = await call(client, "wait", pid=pid)
             assert (told["state"], told["answer"], told["ok"]) == ("exited", "hello", True)
@@ -122,6 +123,23 @@ def test_only_what_is_offered_is_there(cabin: Cabin) -> None:
         async with connected(cabin, "--offer", "memory") as client:
             names = [tool.name for tool in (await client.list_tools()).tools]
             assert names == ["memory_search", "remember"]
+
+    asyncio.run(main())
+
+
+def test_skills_are_tools_and_resources_that_read_by_their_address(cabin: Cabin) -> None:
+    async def main() -> None:
+        async with connected(cabin, "--offer", "skills") as client:
+            told = await call(client, "knowledge_search", query="why keep the kernel small?")
+            (key,) = re.findall(r"^\[(\S+#\S+)\]", told["text"], re.MULTILINE)[:1]
+            assert told["label"] == "trusted"
+            one = await call(client, "knowledge_get", principle=key)
+            assert "Why:" in one["text"]
+            assert "no principle" in await refused(client, "knowledge_get", principle="no#thing")
+            found = (await client.list_resources()).resources
+            assert len(found) >= 3
+            (content,) = (await client.read_resource(found[0].uri)).contents
+            assert content.text.startswith("---\nname: ")
 
     asyncio.run(main())
 

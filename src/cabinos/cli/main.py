@@ -115,7 +115,7 @@ SECTIONS = {
         ),
         "mcp": (
             "cabinos.cli.mcp:mcp_command",
-            "Serve MCP: processes and memory as tools for any client.",
+            "Serve MCP: processes, memory and skills for any client.",
         ),
         "spawn": (
             "cabinos.cli.up:spawn_command",

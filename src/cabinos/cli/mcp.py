@@ -15,12 +15,13 @@ from cabinos.cli.serve import bound, token_of
 from cabinos.cli.terminal import note
 
 if TYPE_CHECKING:
+    from mcp.server import Server
+
     from cabinos.kernel.capability import Capabilities
-    from cabinos.kernel.driver import Tool
     from cabinos.serve.mcp.desk import Desk
     from cabinos.serve.server import Listener
 
-OFFERS = ("kernel", "memory")
+OFFERS = ("kernel", "memory", "skills")
 
 
 @click.command("mcp")
@@ -50,7 +51,7 @@ OFFERS = ("kernel", "memory")
     "offers",
     multiple=True,
     type=click.Choice(OFFERS),
-    help="Only these tools; may be repeated. Default: all.",
+    help="Only this; may be repeated. Default: all.",
 )
 @click.option("-m", "--model", metavar="NAME", help="The brain of processes that clients start.")
 @grant_options
@@ -64,7 +65,7 @@ def mcp_command(
     model: str | None,
     **options: Any,
 ) -> None:
-    """Serve MCP: processes and memory as tools for any client.
+    """Serve MCP: processes, memory and skills for any client.
 
     What clients' processes may touch is what --files, --web and --shell grant. What a client says
     is untrusted: its processes ask you before they change anything, with `cabin asks`.
@@ -80,7 +81,7 @@ def mcp_command(
 
     async def run() -> int:
         async with desk:
-            speaker = server.make_server(_tools(desk, offers or OFFERS))
+            speaker = _speaker(desk, offers or OFFERS)
             if listener is None:
                 return await _until_signal(server.serve_stdio(speaker))
             with listener:
@@ -108,11 +109,21 @@ def _desk(model: str | None, granted: "Capabilities") -> "Desk":
     return Desk(store_path(), config, model=name, granted=granted)
 
 
-def _tools(desk: "Desk", offers: tuple[str, ...]) -> "list[Tool]":
+def _speaker(desk: "Desk", offers: tuple[str, ...]) -> "Server[Any]":
+    """The server, with what is on offer."""
+    from cabinos.serve.mcp.server import make_server
     from cabinos.serve.mcp.tools import kernel_tools, memory_tools
 
-    made = {"kernel": kernel_tools, "memory": memory_tools}
-    return [tool for offer in OFFERS if offer in offers for tool in made[offer](desk)]
+    tools = [*(kernel_tools(desk) if "kernel" in offers else ())]
+    tools += memory_tools(desk) if "memory" in offers else ()
+    if "skills" not in offers:
+        return make_server(tools)
+    from cabinos.serve.mcp.knowledge import knowledge_tools, served_skills
+    from cabinos.serve.mcp.shelf import Shelf, offer_skills
+
+    speaker = make_server([*tools, *knowledge_tools()])
+    offer_skills(speaker, Shelf(served_skills()))
+    return speaker
 
 
 def _tell(listener: "Listener", token: str | None) -> None:
