@@ -4,8 +4,8 @@
 
 Questions are made from textbooks (OpenStax, CC BY): a span of a sentence is taken out, and the
 question is what kind of thing it was, with a few words of the sentence, some of the paragraph, and
-some that stand nowhere, since people ask in other words. Each is asked of a small library of paragraphs, and once more after its own paragraph was removed.
-No set that is measured on is read.
+some that stand nowhere, since people ask in other words. Each is asked of a small library of
+paragraphs, and once more after its own paragraph was removed. No set that is measured on is read.
 """
 
 import argparse
@@ -13,10 +13,11 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,11 @@ OUT = Path(__file__).parent.parent / "src/cabinos/answers/weights.json"
 LIBRARY, TOGETHER = 120, 5  # paragraphs of one library, and how many of them are neighbours
 READ = 5  # passages that are looked into
 NEGATIVES = 300  # candidates beside the right one that are learnt from
-# A question has some ten words, half of them content (SQuAD: Rajpurkar et al. 2016). Each of these is
-# taken from the sentence, the nearer to the answer the likelier; from the rest of the paragraph,
+# A question has some ten words, half of them content (SQuAD: Rajpurkar et al. 2016). Each of these
+# is taken from the sentence, the nearer to the answer the likelier; from the rest of the paragraph,
 # which says what it is about; or it is a word that stands nowhere: said otherwise.
 LENGTHS = (3, 4, 4, 5, 5, 6, 7)
+PARTIAL = 0.08  # chance that a span may be the answer that is only part of its group
 FROM_SENTENCE, FROM_PARAGRAPH = 0.6, 0.2
 FALSE_CLAIMS = 0.07  # of unanswerable questions that may be answered; the goal is a tenth
 
@@ -98,7 +100,7 @@ def _asked(paragraph: str, rng: Random) -> tuple[Question, Span] | None:
     sentence = rng.choice(ordered)
     if len(sentence.tokens) < 8:
         return None
-    whole = [span for span in spans(sentence) if _whole(span)]
+    whole = [span for span in spans(sentence) if _whole(span) or rng.random() < PARTIAL]
     shapes = {span.shape for span in whole}
     if not shapes:
         return None
@@ -112,8 +114,9 @@ def _asked(paragraph: str, rng: Random) -> tuple[Question, Span] | None:
     ]
     rest = [t for other in ordered if other is not sentence for t in other.tokens]
     others = [t.stem for t in rest if t.lower not in STOP]
-    words = []
-    for number in range(rng.choice(LENGTHS)):
+    words = _neighbours(span)  # of a part of a group, the rest is what is asked with
+    own = [pair for pair in own if pair[0] not in words]
+    for number in range(rng.choice(LENGTHS) - len(words)):
         draw = rng.random()
         if draw < FROM_SENTENCE and own:
             word, _ = rng.choices(own, [weight for _, weight in own])[0]
@@ -126,6 +129,12 @@ def _asked(paragraph: str, rng: Random) -> tuple[Question, Span] | None:
     if not any(word in sentence.stems for word in words):
         return None
     return Question("", kind, (*focus, *words), frozenset(focus)), span
+
+
+def _neighbours(span: Span) -> list[str]:
+    tokens = span.sentence.tokens
+    beside = (*tokens[max(0, span.first - 1) : span.first], *tokens[span.last : span.last + 1])
+    return [token.stem for token in beside if not token.plain]
 
 
 def _whole(span: Span) -> bool:
@@ -186,77 +195,99 @@ def learn_sure(rows: Array, right: Array) -> Array:
     return w
 
 
+@dataclass(frozen=True)
+class Read:
+    """What was read for a case: with its paragraph, and without it."""
+
+    case: Case
+    order: list[int]
+    found: list[Candidate]
+    table: Array
+    gold: int | None  # the right candidate
+    lone: Array  # the candidates of the other paragraphs
+
+
+def read(case: Case) -> Read:
+    """Reads for a case."""
+    order = case.library.read(case.question.stems)
+    found, table = _features(case, order)
+    gold = next(
+        (
+            n
+            for n, one in enumerate(found)
+            if order[one.passage] == case.gold and one.span == case.span
+        ),
+        None,
+    )
+    _, lone = _features(case, case.library.read(case.question.stems, without=case.gold))
+    return Read(case, order, found, table, gold, lone)
+
+
+def judged(one: Read, w: Array) -> Iterator[tuple[Array, float, float, bool]]:
+    """(what speaks for the choice, its sentence is right, it is exact, the answer was removed)."""
+    if len(one.table):
+        scores = one.table @ w
+        at = int(scores.argmax())
+        chosen, span = one.found[at], one.case.span
+        right = one.order[chosen.passage] == one.case.gold and (
+            chosen.span.sentence.start == span.sentence.start
+        )
+        yield confidence_of(one.table, scores, at), float(right), float(at == one.gold), False
+    if len(one.lone):
+        scores = one.lone @ w
+        yield confidence_of(one.lone, scores, int(scores.argmax())), 0.0, 0.0, True
+
+
 def main() -> None:
+    """Learns, writes the weights, and prints how well they do on the made questions."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with openstax.jsonl[.xz]")
-    parser.add_argument("--cases", type=int, default=1200)
+    parser.add_argument("--cases", type=int, default=400)
     arguments = parser.parse_args()
     rng = Random(1)
-    everything = list(cases(paragraphs(arguments.data), arguments.cases, rng))
-    tables, prepared = [], []
-    recall = 0
-    for number, case in enumerate(everything):
-        library = case.library
-        order = library.read(case.question.stems)
-        recall += case.gold in order
-        found, table = _features(case, order)
-        gold = [n for n, c in enumerate(found) if order[c.passage] == case.gold
-                and c.span == case.span]  # fmt: skip
-        _, lone = _features(case, library.read(case.question.stems, without=case.gold))
-        prepared.append((order, found, table, lone, gold))
-        if gold:
-            kept = rng.sample(range(len(found)), min(NEGATIVES, len(found)))
-            tables.append((table[[gold[0], *(n for n in kept if n != gold[0])]], 0))
+    reads, tables = [], []
+    for number, case in enumerate(list(cases(paragraphs(arguments.data), arguments.cases, rng))):
+        one = read(case)
+        reads.append(one)
+        if one.gold is not None:
+            kept = rng.sample(range(len(one.found)), min(NEGATIVES, len(one.found)))
+            tables.append((one.table[[one.gold, *(n for n in kept if n != one.gold)]], 0))
         if number % 100 == 0:
-            print(f"{number}/{len(everything)} read", file=sys.stderr)
+            print(f"{number} read", file=sys.stderr)
     w = learn_choice(tables)
-    rows, right, kinds = [], [], []
-    exact = same_sentence = 0
-    for (order, found, table, lone, gold), case in zip(prepared, everything, strict=True):
-        if len(table):
-            scores = table @ w
-            at = int(scores.argmax())
-            chosen = found[at]
-            good = order[chosen.passage] == case.gold and (
-                chosen.span.sentence.start == case.span.sentence.start
-            )
-            same_sentence += good
-            exact += bool(gold) and at == gold[0]
-            rows.append(confidence_of(table, scores, at))
-            right.append(float(good))
-            kinds.append("asked")
-        if len(lone):
-            scores = lone @ w
-            rows.append(confidence_of(lone, scores, int(scores.argmax())))
-            right.append(0.0)
-            kinds.append("removed")
-    x, y = np.array(rows), np.array(right)
-    sure = learn_sure(x, y)
-    logits = np.hstack([x, np.ones((len(x), 1))]) @ sure
-    p = 1 / (1 + np.exp(-logits))
-    removed = np.array([kind == "removed" for kind in kinds])
+    rows, right, exact, removed = (
+        np.array(column)
+        for column in zip(*(row for one in reads for row in judged(one, w)), strict=True)
+    )
+    sure = learn_sure(rows, right)
+    p = 1 / (1 + np.exp(-(rows @ sure[:-1] + sure[-1])))
     limit = float(np.quantile(p[removed], 1 - FALSE_CLAIMS))
-    answered = (p[~removed] >= limit).mean()
-    correct = y[(~removed) & (p >= limit)].mean()
-    n = len(everything)
     report = {
-        "cases": n,
-        "recall@5": round(recall / n, 3),
-        "sentence": round(same_sentence / n, 3),
-        "exact": round(exact / n, 3),
-        "answered": round(float(answered), 3),
-        "right sentence of the answered": round(float(correct), 3),
+        "cases": len(reads),
+        "recall@5": _share([one.case.gold in one.order for one in reads]),
+        "sentence": _share(right[~removed]),
+        "exact": _share(exact[~removed]),
+        "answered": _share(p[~removed] >= limit),
+        "right sentence of the answered": _share(right[~removed & (p >= limit)]),
         "false claims": FALSE_CLAIMS,
     }
     weights = {
-        "made_by": f"python tools/learn_answers.py --data FOLDER --cases {n}",
+        "made_by": f"python tools/learn_answers.py --data FOLDER --cases {arguments.cases}",
         "on_its_own_questions": report,
         "threshold": round(limit, 4),
-        "choose": dict(zip(FEATURES, (round(float(x), 4) for x in w), strict=True)),
-        "sure": dict(zip((*SURE, "bias"), (round(float(x), 4) for x in sure), strict=True)),
+        "choose": _named(FEATURES, w),
+        "sure": _named((*SURE, "bias"), sure),
     }
     OUT.write_text(json.dumps(weights, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report))
+
+
+def _share(values: Sequence[Any] | NDArray[Any]) -> float:
+    return round(float(np.mean(values)), 3)
+
+
+def _named(names: Sequence[str], values: Array) -> dict[str, float]:
+    return dict(zip(names, (round(float(value), 4) for value in values), strict=True))
 
 
 def _features(case: Case, order: list[int]) -> tuple[list[Candidate], Array]:

@@ -30,7 +30,7 @@ sys.path.insert(1, str(ROOT / "src"))
 
 from cabinos.answers.ask import Library  # noqa: E402
 from cabinos.drivers.beneath import Place  # noqa: E402
-from cabinos.drivers.passages import Reader  # noqa: E402
+from cabinos.drivers.passages import Passage, Reader  # noqa: E402
 from cabinos.kernel.capability import files  # noqa: E402
 from cabinos.lab.evaluate.errors import EvalError  # noqa: E402
 from cabinos.lab.evaluate.scoring import exact_match, interval_of_mean, token_f1, wilson  # noqa: E402
@@ -72,11 +72,11 @@ def write_documents(rows: Sequence[Row], folder: Path) -> dict[str, str]:
     return texts
 
 
-def read(folder: Path) -> Library:
+def read(folder: Path) -> list[Passage]:
     """The documents, as the command reads them."""
     reader = Reader()
     asyncio.run(reader.read([Place(files(folder), ())]))
-    return Library.of(reader)
+    return reader.passages
 
 
 def measure(rows: Sequence[Row], asked: Sequence[Row]) -> Counts:
@@ -84,7 +84,8 @@ def measure(rows: Sequence[Row], asked: Sequence[Row]) -> Counts:
     counts = Counts()
     with tempfile.TemporaryDirectory() as folder:
         texts = "\n".join(write_documents(rows, Path(folder)).values())
-        library = read(Path(folder))
+        passages = read(Path(folder))
+    library = Library(passages)
     without: dict[str, Library] = {}
     for row in asked:
         gold = " ".join(row["context"].split())
@@ -93,7 +94,7 @@ def measure(rows: Sequence[Row], asked: Sequence[Row]) -> Counts:
         counts.seconds.append(time.perf_counter() - began)
         found = [passage.text for passage in library.find(row["question"], 10)]
         for n in (1, 5, 10):
-            counts.recall[n].append(float(gold in found[:n]))
+            counts.recall[n].append(float(any(gold in text for text in found[:n])))
         counts.f1.append(token_f1(answer.text, row["answers"]) if answer.found else 0.0)
         counts.exact.append(float(answer.found and exact_match(answer.text, row["answers"])))
         counts.answered.append(float(answer.found))
@@ -104,7 +105,7 @@ def measure(rows: Sequence[Row], asked: Sequence[Row]) -> Counts:
         guess = library.answer(row["question"], limit=0.0)
         counts.f1_forced.append(token_f1(guess.text, row["answers"]))
         if gold not in without:
-            without = {gold: Library([p for p in library.passages if p.text != gold])}
+            without = {gold: Library([p for p in passages if p.text != gold])}
         counts.claims.append(float(without[gold].answer(row["question"]).found))
     return counts
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cabinos.answers.ask import Library, shown_to_brain
+from cabinos.answers.ask import TOGETHER, Library, shown_to_brain, together
 from cabinos.answers.extract import FEATURES, SURE, features_of, rarity
 from cabinos.answers.question import read_question
 from cabinos.drivers.passages import Passage
@@ -25,6 +25,20 @@ TEXTS = (
 @pytest.fixture(scope="module")
 def library() -> Library:
     return Library([Passage(f"{n}.txt", text, 1) for n, text in enumerate(TEXTS)])
+
+
+def test_short_lines_are_read_together_and_cited_apart() -> None:
+    lines = [Passage("a.txt", f"Line {n} is here.", n) for n in range(1, 60, 2)]
+    other = Passage("b.txt", "Another file.", 1)
+    found = list(together([*lines, other]))
+    assert [line for one in found for line in one.text.split("\n")] == [
+        one.text for one in (*lines, other)
+    ]
+    assert found[-1] == other
+    assert all(len(one.text) >= TOGETHER for one in found[:-2])
+    for one in found[:-1]:
+        for line in one.text.split("\n"):
+            assert one.cite(one.text.index(line)) == f"a.txt:{line.split()[1]}"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from cabinos.answers.quote import find_words, of_brain
 from cabinos.drivers.passages import Passage
 
 HERE = [
-    Passage("a.txt", "The rent is 900 euros. It is paid monthly.", 3, (23,)),
+    Passage("a.txt", "The rent is 900 euros. It is paid monthly.", 3, ((23, 4),)),
     Passage("b.pdf", "Pets are not allowed.", 40, page=2),
 ]
 

@@ -1,7 +1,8 @@
 """A question to documents: without a brain, or what a brain is asked and shown."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cabinos.answers.extract import extract, rarity, threshold
@@ -13,6 +14,7 @@ from cabinos.drivers.ranking import stems
 __all__ = ["INSTRUCTIONS", "NOT_HERE", "SCHEMA", "Library", "shown_to_brain"]
 
 READ = 5  # passages that are looked into, and shown to a brain
+TOGETHER = 300  # characters: shorter passages are read with those that follow in their file
 NOT_HERE = "Not in these documents."
 
 INSTRUCTIONS = (
@@ -46,10 +48,14 @@ SCHEMA: dict[str, Any] = {
 
 
 class Library:
-    """Documents that were read, to be asked."""
+    """Documents that were read, to be asked.
+
+    A line of a list, or a heading, says what it means only with its neighbours: short passages are
+    put together.
+    """
 
     def __init__(self, passages: Sequence[Passage]) -> None:
-        self.passages = list(passages)
+        self.passages = list(together(passages))
         texts = [passage.text for passage in self.passages]
         self._stems = [stems(text) for text in texts]
         self._rare = rarity(texts)
@@ -81,6 +87,28 @@ class Library:
         passage = passages[found.passage]
         quote = Quote(found.sentence, passage.cite(passage.text.index(found.sentence)))
         return Answer(found.text, (quote,), found.confidence)
+
+
+def together(passages: Sequence[Passage]) -> Iterator[Passage]:
+    """Passages of at least TOGETHER characters, a line for each of which they are made."""
+    open_: Passage | None = None
+    for one in passages:
+        if open_ is not None:
+            same = (one.path, one.page) == (open_.path, open_.page)
+            if same and len(open_.text) < TOGETHER:
+                open_ = _joined(open_, one)
+                continue
+            yield open_
+        open_ = one
+    if open_ is not None:
+        yield open_
+
+
+def _joined(one: Passage, other: Passage) -> Passage:
+    start = len(one.text) + 1
+    marks = ((0, other.line), *other.marks)
+    moved = tuple((start + offset, line) for offset, line in marks)
+    return replace(one, text=f"{one.text}\n{other.text}", marks=(*one.marks, *moved))
 
 
 def shown_to_brain(passages: Sequence[Passage]) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cabinos.answers.question import KINDS, Question
-from cabinos.answers.spans import Sentence, Span, sentences, spans
+from cabinos.answers.spans import Sentence, Span, Token, sentences, spans
 from cabinos.drivers.ranking import STOP
 
 __all__ = ["FEATURES", "Found", "confidence_of", "extract", "features_of", "rarity"]
@@ -197,8 +197,8 @@ def _of_span(
     if question.focus:
         reach = tokens[max(0, first - 2) : last + 2]
         focus = float(any(token.stem in question.focus for token in reach))
-    begins = first == 0 or tokens[first - 1].plain or _gap(span.sentence, first)
-    ends = last == len(tokens) or tokens[last].plain or _gap(span.sentence, last)
+    begins = first == 0 or _parts(question, tokens[first - 1]) or _gap(span.sentence, first)
+    ends = last == len(tokens) or _parts(question, tokens[last]) or _gap(span.sentence, last)
     before = tokens[first - 1].lower if first else ""
     if before in ("the", "a", "an") and first > 1:
         before = tokens[first - 2].lower
@@ -219,6 +219,11 @@ def _of_span(
         sum(own) / len(own) / most if own else 0.0,
         *(float(shape == f"{kind}:{one}") for kind in KINDS for one in SHAPES),
     ]
+
+
+def _parts(question: Question, neighbour: Token) -> bool:
+    """Whether a group ends at a word: it is a function word, or one that is asked with."""
+    return neighbour.plain or neighbour.stem in question.stems
 
 
 def _gap(sentence: Sentence, at: int) -> bool:

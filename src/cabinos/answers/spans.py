@@ -16,7 +16,7 @@ __all__ = ["Sentence", "Span", "sentences", "spans"]
 # An end of a sentence: not after an initial, nor after what is usually abbreviated.
 END = re.compile(
     r"(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|cf|No)\.)(?<!\b(?:Mrs|Rev|Gen|Col|e\.g|i\.e|etc|Vol|Fig)"
-    r"\.)(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z\d])"
+    r"\.)(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z\d])|\n"
 )
 TOKEN = re.compile(
     r"[$£€]?\d+(?:,\d{3})*(?:\.\d+)?(?:%|[^\W_]+)?|[^\W\d_]\.(?:[^\W\d_]\.)+|"

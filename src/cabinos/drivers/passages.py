@@ -7,7 +7,6 @@ seconds or megabytes, and says so.
 
 import asyncio
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,14 +44,15 @@ class Passage:
     path: str
     text: str
     line: int  # of the file, or of the text that was taken out of a document; from 1
-    breaks: tuple[int, ...] = ()  # where in the text its second, third … line begin
+    marks: tuple[tuple[int, int], ...] = ()  # (where in the text, number) of its further lines
     page: int = 0  # of a PDF, from 1
 
     def cite(self, offset: int = 0) -> str:
         """File and page, or file and line, of a place in the text."""
         if self.page:
             return f"{self.path}, page {self.page}"
-        return f"{self.path}:{self.line + bisect_right(self.breaks, offset)}"
+        before = [line for start, line in self.marks if start <= offset]
+        return f"{self.path}:{before[-1] if before else self.line}"
 
 
 def driver(_config: Mapping[str, Any]) -> Driver:
@@ -159,12 +159,12 @@ class Reader:
     def _add(self, place: Place, content: str, *, pages: bool = False) -> None:
         path = "/".join(map(shown, place.path.split("/")))
         page = 0
-        for line, words, breaks in passages_of(content):
+        for line, words, marks in passages_of(content):
             mark = PAGE.match(words) if pages else None
             if mark is not None:
                 page = int(mark[1])
             if rest := words[mark.end() :].lstrip() if mark is not None else words:
-                self.passages.append(Passage(path, rest, line, breaks, page))
+                self.passages.append(Passage(path, rest, line, marks, page))
 
     def _is_over(self) -> bool:
         if monotonic() > self._deadline:
@@ -179,8 +179,8 @@ class Reader:
         return [self.passages[at] for at in best(query, words, limit)]
 
 
-def passages_of(content: str) -> Iterator[tuple[int, str, tuple[int, ...]]]:
-    """(number of its first line, text, where its further lines begin in it) of each passage.
+def passages_of(content: str) -> Iterator[tuple[int, str, tuple[tuple[int, int], ...]]]:
+    """(number of its first line, text, marks of its further lines) of each passage.
 
     Lines that wrap, each long and none a heading or an item of a list, are one passage.
     """
@@ -190,18 +190,19 @@ def passages_of(content: str) -> Iterator[tuple[int, str, tuple[int, ...]]]:
         words = " ".join(line.split())
         wraps = bool(lines) and _wraps(lines[-1]) and bool(words) and not _begins(words)
         if lines and not (wraps and sum(map(len, lines)) < PARAGRAPH):
-            yield first, " ".join(lines), _breaks(lines)
+            yield first, " ".join(lines), _marks(first, lines)
             lines = []
         if words:
             if not lines:
                 first = number
             lines.append(words[: text.LINE])
     if lines:
-        yield first, " ".join(lines), _breaks(lines)
+        yield first, " ".join(lines), _marks(first, lines)
 
 
-def _breaks(lines: list[str]) -> tuple[int, ...]:
-    return tuple(accumulate(len(line) + 1 for line in lines[:-1]))
+def _marks(first: int, lines: list[str]) -> tuple[tuple[int, int], ...]:
+    starts = accumulate(len(line) + 1 for line in lines[:-1])
+    return tuple((start, first + n) for n, start in enumerate(starts, 1))
 
 
 def _wraps(line: str) -> bool:
