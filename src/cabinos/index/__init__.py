@@ -1,0 +1,1 @@
+"""Retrieval: one `search()` for files, notes, pages, tools and skills."""
