@@ -10,15 +10,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cabinos.index.errors import SearchError
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 __all__ = ["MiniLM"]
 
@@ -46,7 +42,7 @@ class MiniLM:
         if not vocabulary.is_file():
             raise SearchError(f"{vocabulary}: no such file; {self.name} needs it.")
         try:
-            self._tokenizer: Tokenizer = Tokenizer.from_file(str(vocabulary))
+            self._tokenizer = Tokenizer.from_file(str(vocabulary))
         except Exception as error:  # the library raises nothing more particular
             raise SearchError(f"{vocabulary}: cannot be read: {error}.") from error
         self._tokenizer.no_padding()
@@ -111,7 +107,8 @@ class MiniLM:
         scores -= scores.max(-1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(-1, keepdims=True)
-        return (scores @ heads("value")).transpose(0, 2, 1, 3).reshape(batch, length, WIDTH)
+        mixed: Floats = scores @ heads("value")
+        return mixed.transpose(0, 2, 1, 3).reshape(batch, length, WIDTH)
 
     def _linear(self, x: Floats, name: str) -> Floats:
         flat = x.reshape(-1, x.shape[-1]) @ self._weights[name + ".weight"].T
@@ -127,7 +124,7 @@ class MiniLM:
 
 
 def _gelu(x: Floats) -> Floats:
-    """x Φ(x), with erf by formula 7.1.26 of Abramowitz and Stegun: off by at most 1.5e-7."""
+    """The elements x as x Φ(x), with erf by formula 7.1.26 of Abramowitz and Stegun: off by at most 1.5e-7."""
     z = np.abs(x)
     z *= np.float32(0.5**0.5)
     t = 1 / (1 + np.float32(0.3275911) * z)
@@ -138,8 +135,9 @@ def _gelu(x: Floats) -> Floats:
     poly *= t
     np.multiply(z, -z, out=z)
     poly *= np.exp(z, out=z)  # 1 - erf(|x| / √2)
-    half = x * np.float32(0.5)
-    return half + np.abs(half) * (1 - poly)
+    half: Floats = x * np.float32(0.5)
+    half += np.abs(half) * (1 - poly)
+    return half
 
 
 def _read(path: Path) -> dict[str, Floats]:
