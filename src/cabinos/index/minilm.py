@@ -77,7 +77,7 @@ class MiniLM:
         for row, sequence in enumerate(ids):
             tokens[row, : len(sequence)] = sequence
             mask[row, : len(sequence)] = 1
-        bias = ((mask - 1) * 1e9)[:, None, None, :]  # no attention to padding
+        bias = ((mask - 1) * np.float32(1e9))[:, None, None, :]  # no attention to padding
         x = w["embeddings.word_embeddings.weight"][tokens]
         x += w["embeddings.position_embeddings.weight"][:longest]
         x += w["embeddings.token_type_embeddings.weight"][0]
@@ -124,7 +124,7 @@ class MiniLM:
 
 
 def _gelu(x: Floats) -> Floats:
-    """The elements x as x Φ(x), with erf by formula 7.1.26 of Abramowitz and Stegun: off by at most 1.5e-7."""
+    """Φ(x) times x, with erf by formula 7.1.26 of Abramowitz and Stegun, within 1.5e-7."""
     z = np.abs(x)
     z *= np.float32(0.5**0.5)
     t = 1 / (1 + np.float32(0.3275911) * z)
