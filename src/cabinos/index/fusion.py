@@ -5,7 +5,7 @@ the best of its kind for this query, the lower end being the one its theory give
 cosine: 0, nothing in common). It keeps what ranks alone forget: by how much one is better.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = ["DENSE", "Fused", "fuse"]
@@ -26,29 +26,28 @@ class Fused:
 
 
 def fuse(
-    lexical: Mapping[int, float], dense: Mapping[int, float], nearest: int, share: float = DENSE
+    lexical: Mapping[int, float],
+    nearest: Sequence[int],
+    cosines: Mapping[int, float],
+    share: float = DENSE,
 ) -> list[Fused]:
-    """What either knows, the best first; equals in the order of their ids.
+    """What either has found, the best first; equals in the order of their ids.
 
-    `lexical` are the BM25 scores of what holds words of the query, `dense` the cosines of all that
-    may be found, of which the first `nearest` count as found by their vectors.
+    `lexical` are BM25 scores by id, the best first; `nearest` the ids that the vectors found, the
+    best first; `cosines` those of all of these. Where one found nothing, the other decides.
     """
-    by_words = {key: rank for rank, key in enumerate(_best(lexical), 1)}
-    by_vector = {key: rank for rank, key in enumerate(_best(dense)[:nearest], 1)}
+    by_words = {key: rank for rank, key in enumerate(lexical, 1)}
+    by_vector = {key: rank for rank, key in enumerate(nearest, 1)}
     if not by_vector:
         share = 0.0
     elif not by_words:
         share = 1.0
     most = max(lexical.values(), default=0.0) or 1.0
-    closest = max(max(dense.values(), default=0.0), 1e-9)
+    closest = max(max(cosines.values(), default=0.0), 1e-9)
     found = []
     for key in by_words.keys() | by_vector.keys():
-        bm25, cosine = lexical.get(key, 0.0), dense.get(key, 0.0)
+        bm25, cosine = lexical.get(key, 0.0), cosines.get(key, 0.0)
         score = (1 - share) * bm25 / most + share * max(cosine, 0.0) / closest
         found.append(Fused(key, score, bm25, by_words.get(key, 0), cosine, by_vector.get(key, 0)))
     found.sort(key=lambda one: (-one.score, one.id))
     return found
-
-
-def _best(scores: Mapping[int, float]) -> list[int]:
-    return sorted(scores, key=lambda key: (-scores[key], key))

@@ -4,9 +4,12 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cabinos.index import words as lexicon
 from cabinos.index.database import connect, explained, in_transaction
@@ -17,6 +20,7 @@ from cabinos.index.vectors import Vectors, packed
 __all__ = ["Hit", "Index", "Passage", "Source"]
 
 POOL = 200  # passages of each ranking that are fused
+BATCH = 2000  # passages that get new vectors in one transaction
 MARK = "\x02"  # before each matched word in what FTS5's highlight() returns, and
 END = "\x03"  # behind it
 
@@ -52,7 +56,7 @@ class Hit:
     name: str
     passage: Passage
     fused: Fused
-    words: tuple[str, ...] = field(default=())  # of the passage, that matched
+    words: tuple[str, ...]  # of the passage, that matched
 
     @property
     def score(self) -> float:
@@ -68,7 +72,7 @@ class Hit:
 
 
 class Index:
-    """An open index, in a file or in memory. Its methods block, and may be called by any thread."""
+    """An open index, in a file or in memory. Its methods block; any thread may call them."""
 
     def __init__(self, path: Path | None, encoder: Encoder | None) -> None:
         """Opens it (None: an empty one in memory). Raises SearchError.
@@ -76,10 +80,9 @@ class Index:
         Without an encoder, words alone are searched.
         """
         self.path = path
-        self.encoder = encoder
         self._db = connect(path)
         self._lock = threading.RLock()
-        self._vectors = Vectors(encoder.width if encoder else 0)
+        self.use(encoder)
 
     def __enter__(self) -> Self:
         return self
@@ -91,39 +94,112 @@ class Index:
         """Closes the file; idempotent."""
         self._db.close()
 
-    # ---- what is in it ---------------------------------------------------------------------------
+    # ---- putting in ------------------------------------------------------------------------------
 
     def put(self, sources: Iterable[Source]) -> None:
         """Replaces these sources by what they say now, all in one transaction."""
         sources = list(sources)
-        vectors = iter(self._encoded([p for source in sources for p in source.passages]))
-        with self._writing() as db:
+        vectors = iter(self._encoded([_said(p) for source in sources for p in source.passages]))
+        with self.writing() as db:
+            ours = self._is_encoders(db)
+            if ours and self.encoder is not None:
+                db.execute("INSERT OR IGNORE INTO meta VALUES ('encoder', ?)", (self.encoder.name,))
             for source in sources:
-                _remove(db, source.kind, source.name)
-                row = (source.size, source.modified, source.digest, source.problem)
+                remove(db, source.kind, source.name)
                 number = db.execute(
                     "INSERT INTO source (kind, name, size, modified, digest, problem) "
                     "VALUES (?, ?, ?, ?, ?, ?)",
-                    (source.kind, source.name, *row),
+                    (
+                        *(source.kind, source.name, source.size, source.modified),
+                        *(source.digest, source.problem),
+                    ),
                 ).lastrowid
-                db.executemany(
-                    "INSERT INTO passage (source, line, page, heading, text, vector) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    [
-                        (number, p.line, p.page, p.heading, p.text, next(vectors))
-                        for p in source.passages
-                    ],
-                )
+                for p in source.passages:
+                    vector = next(vectors)
+                    db.execute(
+                        "INSERT INTO passage (source, line, page, heading, text, vector) "
+                        "VALUES (?, ?, ?, ?, ?, ?)",
+                        (number, p.line, p.page, p.heading, p.text, vector if ours else None),
+                    )
 
     def remove(self, kind: str, names: Iterable[str]) -> int:
-        """Forgets these sources with their passages; how many there were."""
-        with self._writing() as db:
-            return sum(_remove(db, kind, name) for name in names)
+        """Takes these sources out with their passages; how many there were."""
+        with self.writing() as db:
+            return sum(remove(db, kind, name) for name in names)
 
-    def _encoded(self, passages: Sequence[Passage]) -> list[bytes] | list[None]:
-        if self.encoder is None or not passages:
-            return [None] * len(passages)
-        return packed(self.encoder.encode([f"{p.heading}\n{p.text}" for p in passages]))
+    def touch(self, kind: str, name: str, size: int, modified: int) -> None:
+        """Notes that a source is up to date, though its file looks different from outside."""
+        with self.writing() as db:
+            db.execute(
+                "UPDATE source SET size = ?, modified = ? WHERE kind = ? AND name = ?",
+                (size, modified, kind, name),
+            )
+
+    def sync(self, kind: str, texts: dict[str, str]) -> None:
+        """Makes the sources of a kind those of `texts`, by name; each is one passage."""
+        with self._lock:
+            there = dict(
+                self.rows(
+                    "SELECT name, text FROM source JOIN passage ON passage.source = source.id "
+                    "WHERE kind = ?",
+                    (kind,),
+                )
+            )
+            if gone := there.keys() - texts.keys():
+                self.remove(kind, gone)
+            new = [(name, text) for name, text in texts.items() if there.get(name) != text]
+            if new:
+                self.put(Source(kind, name, (Passage(text),)) for name, text in new)
+
+    # ---- vectors ---------------------------------------------------------------------------------
+
+    def use(self, encoder: Encoder | None) -> None:
+        """Lets another encoder read queries, and what is put in from now on."""
+        self.encoder = encoder
+        self._vectors = Vectors(encoder.width if encoder else 0)
+
+    def take_encoder(self) -> None:
+        """Makes the encoder the one of this index: vectors of another go, `encode_missing` fills.
+
+        Without an encoder it does nothing.
+        """
+        if self.encoder is None:
+            return
+        with self.writing() as db:
+            if not self._is_encoders(db):
+                db.execute("UPDATE passage SET vector = NULL")
+                db.execute("REPLACE INTO meta VALUES ('encoder', ?)", (self.encoder.name,))
+                self._vectors.forget()
+
+    def encode_missing(self) -> Iterator[int]:
+        """Gives vectors to passages that have none, in batches: how many are left before each."""
+        missing = "FROM passage WHERE vector IS NULL"
+        while self.encoder is not None:
+            ((left,),) = self.rows(f"SELECT count(*) {missing}")
+            if not left:
+                return
+            yield left
+            rows = self.rows(f"SELECT id, heading, text {missing} LIMIT {BATCH}")
+            vectors = self._encoded([_said(Passage(text, heading)) for _, heading, text in rows])
+            with self.writing() as db:
+                if not self._is_encoders(db):
+                    return
+                db.executemany(
+                    "UPDATE passage SET vector = ? WHERE id = ?",
+                    [(vector, row[0]) for vector, row in zip(vectors, rows, strict=True)],
+                )
+
+    def _is_encoders(self, db: sqlite3.Connection) -> bool:
+        """Whether the vectors are made by this encoder. An index without any is anybody's."""
+        if self.encoder is None:
+            return False
+        row = db.execute("SELECT value FROM meta WHERE key = 'encoder'").fetchone()
+        return row is None or row[0] == self.encoder.name
+
+    def _encoded(self, texts: Sequence[str]) -> list[bytes] | list[None]:
+        if self.encoder is None or not texts:
+            return [None] * len(texts)
+        return packed(self.encoder.encode(texts))
 
     # ---- search ----------------------------------------------------------------------------------
 
@@ -134,23 +210,24 @@ class Index:
         *,
         kinds: Sequence[str] = (),
         under: Sequence[Path] = (),
-        names: Sequence[str] | None = None,
+        names: Iterable[str] | None = None,
     ) -> list[Hit]:
         """The passages that fit the query best, by words and by meaning; the best first.
 
         `kinds`: of these kinds alone. `under`: of files in these folders, or these files. `names`:
         of sources of these names. Raises SearchError if the file is damaged.
         """
+        wanted = lexicon.words_of(query)
+        if not wanted:
+            return []
         with self._lock, self._explained():
             sources = self._sources(kinds, under, names)
-            wanted = lexicon.words_of(query)
             lexical = self._lexical(wanted, sources)
-            dense = self._dense(query, sources) if wanted else {}
-            best = fuse(lexical, dense, POOL)[:limit]
-            return self._hits(best, wanted)
+            nearest, cosines = self._dense(query, sources, list(lexical))
+            return self._hits(fuse(lexical, nearest, cosines)[:limit], wanted)
 
     def _sources(
-        self, kinds: Sequence[str], under: Sequence[Path], names: Sequence[str] | None
+        self, kinds: Sequence[str], under: Sequence[Path], names: Iterable[str] | None
     ) -> set[int] | None:
         """The sources that may be searched; None: all."""
         if not kinds and not under and names is None:
@@ -168,16 +245,14 @@ class Index:
             found.add(number)
         return found
 
-    def _lexical(self, wanted: list[str], sources: set[int] | None) -> dict[int, float]:
-        """BM25 of the best passages that hold any of the words."""
-        if not wanted:
-            return {}
-        found: dict[int, float] = {}
+    def _lexical(self, wanted: Sequence[str], sources: set[int] | None) -> dict[int, float]:
+        """BM25 of the best passages that hold any of the words, the best first."""
         rows = self._db.execute(
-            "SELECT passage_index.rowid, -rank FROM passage_index WHERE passage_index MATCH ? "
-            "ORDER BY rank" + (f" LIMIT {POOL}" if sources is None else ""),
+            "SELECT rowid, -rank FROM passage_index WHERE passage_index MATCH ? ORDER BY rank"
+            + (f" LIMIT {POOL}" if sources is None else ""),
             (lexicon.match(wanted),),
         )
+        found: dict[int, float] = {}
         for number, score in rows:
             if sources is None or self._source_of(number) in sources:
                 found[number] = score
@@ -189,22 +264,32 @@ class Index:
         row = self._db.execute("SELECT source FROM passage WHERE id = ?", (passage,)).fetchone()
         return int(row[0])
 
-    def _dense(self, query: str, sources: set[int] | None) -> dict[int, float]:
-        """The cosines of all passages that may be found."""
-        import numpy as np
-
-        if self.encoder is None:
-            return {}
+    def _dense(
+        self, query: str, sources: set[int] | None, others: Sequence[int]
+    ) -> tuple[list[int], dict[int, float]]:
+        """The passages nearest to the query, the best first; the cosines of these and `others`."""
+        if self.encoder is None or not self._is_encoders(self._db):
+            return [], {}
         self._vectors.refresh(self._db)
         (vector,) = self.encoder.encode([query])
-        cosines = self._vectors.similarities(vector)
-        ids = self._vectors.ids
+        ids, cosines = self._vectors.ids, self._vectors.similarities(vector)
+        may: NDArray[np.bool_] = cosines > 0
         if sources is not None:
-            mask = np.isin(self._vectors.sources, list(sources))
-            ids, cosines = ids[mask], cosines[mask]
-        return dict(zip(ids.tolist(), cosines.tolist(), strict=True))
+            may &= np.isin(self._vectors.sources, list(sources))
+        places = np.flatnonzero(may)
+        if len(places) > POOL:
+            places = places[np.argpartition(-cosines[places], POOL)[:POOL]]
+        places = places[np.lexsort((ids[places], -cosines[places]))]
+        nearest = ids[places].tolist()
+        beside = np.searchsorted(ids, np.array(others, np.int64))
+        known = {
+            number: float(cosines[at])
+            for number, at in zip(others, beside.tolist(), strict=True)
+            if at < len(ids) and ids[at] == number
+        }
+        return nearest, known | dict(zip(nearest, cosines[places].tolist(), strict=True))
 
-    def _hits(self, best: Sequence[Fused], wanted: list[str]) -> list[Hit]:
+    def _hits(self, best: Sequence[Fused], wanted: Sequence[str]) -> list[Hit]:
         matched = self._matched([one.id for one in best], wanted)
         hits = []
         for one in best:
@@ -217,10 +302,8 @@ class Index:
             hits.append(Hit(kind, name, passage, one, matched.get(one.id, ())))
         return hits
 
-    def _matched(self, ids: Sequence[int], wanted: list[str]) -> dict[int, tuple[str, ...]]:
+    def _matched(self, ids: Sequence[int], wanted: Sequence[str]) -> dict[int, tuple[str, ...]]:
         """The words of each passage that match, as they stand there."""
-        if not wanted or not ids:
-            return {}
         marked = self._db.execute(
             f"SELECT rowid, highlight(passage_index, 0, '{MARK}', '{END}') || ' ' || "
             f"highlight(passage_index, 1, '{MARK}', '{END}') FROM passage_index "
@@ -236,10 +319,22 @@ class Index:
 
     # ---- the file --------------------------------------------------------------------------------
 
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """What a query finds."""
+        with self._lock, self._explained():
+            return self._db.execute(sql, parameters).fetchall()
+
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction; other programs that write wait for its end."""
         with self._lock, self._explained(), in_transaction(self._db):
             yield self._db
+
+    def scrub(self) -> None:
+        """After a removal: rewrites what still holds the removed words, and empties the log."""
+        with self._lock, self._explained():
+            self._db.execute("INSERT INTO passage_index (passage_index) VALUES ('optimize')")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -249,10 +344,16 @@ class Index:
             raise explained(error, self.path) from error
 
 
-def _remove(db: sqlite3.Connection, kind: str, name: str) -> int:
+def remove(db: sqlite3.Connection, kind: str, name: str) -> int:
+    """Takes a source out, within a transaction; 0 if there is none."""
     row = db.execute("SELECT id FROM source WHERE kind = ? AND name = ?", (kind, name)).fetchone()
     if row is None:
         return 0
     db.execute("DELETE FROM passage WHERE source = ?", row)
     db.execute("DELETE FROM source WHERE id = ?", row)
     return 1
+
+
+def _said(passage: Passage) -> str:
+    """What the encoder reads of a passage."""
+    return f"{passage.heading}\n{passage.text}" if passage.heading else passage.text

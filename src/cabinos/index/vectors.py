@@ -50,25 +50,18 @@ class Vectors:
         seen = (int(db.execute("PRAGMA data_version").fetchone()[0]), db.total_changes)
         if seen == self._seen:
             return
-        there = np.fromiter(
-            (row[0] for row in db.execute("SELECT id FROM passage ORDER BY id")), np.int64
-        )
+        query = "SELECT id FROM passage WHERE length(vector) = ? ORDER BY id"
+        there = np.fromiter((row[0] for row in db.execute(query, (self.width,))), np.int64)
         self._keep(np.isin(self.ids, there, assume_unique=True))
         newest = int(self.ids[-1]) if self.count else 0
-        self._reserve(self.count + int((there > newest).sum()))
+        if self.count < np.searchsorted(there, newest, side="right"):  # older ones were filled in
+            self.count = newest = 0
         rows = db.execute(
             "SELECT id, source, vector FROM passage WHERE id > ? AND length(vector) = ? "
             "ORDER BY id",
             (newest, self.width),
-        )
-        for number, source, vector in rows:
-            if self.count == len(self._ids):
-                self._reserve(int(self.count * GROWTH) + 1)
-            at = self.count
-            self._ids[at], self._sources[at] = number, source
-            self._rows[at] = np.frombuffer(vector, np.int8)
-            self._norms[at] = np.linalg.norm(self._rows[at].astype(np.float32)) or 1.0
-            self.count += 1
+        ).fetchall()
+        self._append(rows)
         self._seen = seen
 
     def forget(self) -> None:
@@ -92,9 +85,21 @@ class Vectors:
             array[:count] = array[: self.count][mask]
         self.count = count
 
+    def _append(self, rows: list[tuple[int, int, bytes]]) -> None:
+        start, end = self.count, self.count + len(rows)
+        if end > len(self._ids):
+            self._reserve(max(end, int(start * GROWTH)))
+        self._ids[start:end] = [row[0] for row in rows]
+        self._sources[start:end] = [row[1] for row in rows]
+        packed_rows = np.frombuffer(b"".join([row[2] for row in rows]), np.int8)
+        self._rows[start:end] = packed_rows.reshape(len(rows), self.width)
+        for at in range(start, end, CHUNK):
+            wide = self._rows[at : min(at + CHUNK, end)].astype(np.float32)
+            norms = np.sqrt(np.einsum("rw,rw->r", wide, wide))
+            self._norms[at : at + len(wide)] = np.maximum(norms, 1e-9)
+        self.count = end
+
     def _reserve(self, size: int) -> None:
-        if size <= len(self._ids):
-            return
         for name in ("_ids", "_sources", "_rows", "_norms"):
             old = getattr(self, name)
             new = np.empty((size, *old.shape[1:]), old.dtype)
