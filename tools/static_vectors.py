@@ -40,6 +40,7 @@ LONGEST = 64  # pieces of a text in a pair
 BATCH = 1024
 TEMPERATURE = 0.06
 RATE = 0.02
+FAR = 0.99  # share of unrelated texts that are to count as unrelated
 PAIRS = {"textbooks": 110_000, "technical": 20_000, "facts": 6_000, "books": 30_000}
 LISTS = {"dictionary": 60_000, "shell": 15_000, "maths": 5_000}
 SLICE = 40_000  # characters of each book
@@ -224,6 +225,16 @@ def _gathered(*parts: Any) -> tuple[NDArray[np.int64], Floats]:
     return unique.astype(np.int64), np.add.reduceat(gradients[rows[order]], begins)
 
 
+def strangers(table: Floats, asked: Ragged, found: Ragged) -> float:
+    """The cosine that only 1 - FAR of the pairs reach whose halves are strangers."""
+    count = min(len(asked[1]) - 1, 8 * BATCH)
+    rows = np.arange(count)
+    cosines = np.einsum(
+        "rw,rw->r", _means(table, asked, rows)[0], _means(table, found, np.roll(rows, 1))[0]
+    )
+    return float(np.quantile(cosines, FAR))
+
+
 # ---- the result ----------------------------------------------------------------------------------
 
 
@@ -267,6 +278,7 @@ def main() -> None:
     table = taught(teacher, numbers, cls, sep)
     table = weighted(table, np.bincount(found[0], minlength=len(pieces)))
     fit(table, asked, found, options.rounds, options.seed)
+    near = strangers(table, asked, found)
     facts = {
         "teacher": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)",
         "corpus": "English Wordnet (CC BY 4.0), OpenStax (CC BY 4.0), tldr-pages (CC BY 4.0), "
@@ -276,6 +288,7 @@ def main() -> None:
         "rounds": options.rounds,
         "seed": options.seed,
         "width": WIDTH,
+        "near": round(near, 3),
     }
     write(options.out, table, pieces, facts)
 

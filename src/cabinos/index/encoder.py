@@ -14,6 +14,7 @@ class Encoder(Protocol):
 
     name: str  # of the weights and what is done with them: equal names give equal vectors
     width: int
+    near: float  # cosine from which on two texts have something to do with each other
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """A vector for each text, of length 1, or 0 where it says nothing: (texts, width)."""

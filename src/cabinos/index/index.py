@@ -273,7 +273,7 @@ class Index:
         self._vectors.refresh(self._db)
         (vector,) = self.encoder.encode([query])
         ids, cosines = self._vectors.ids, self._vectors.similarities(vector)
-        may: NDArray[np.bool_] = cosines > 0
+        may: NDArray[np.bool_] = cosines >= self.encoder.near
         if sources is not None:
             may &= np.isin(self._vectors.sources, list(sources))
         places = np.flatnonzero(may)

@@ -32,6 +32,7 @@ class MiniLM:
 
     name = "all-MiniLM-L6-v2"
     width = WIDTH
+    near = 0.25
 
     def __init__(self, folder: Path) -> None:
         """Raises SearchError if the files are missing, damaged or others."""

@@ -38,8 +38,9 @@ class StaticEncoder:
             pieces = folder.joinpath("pieces.txt").read_text(encoding="utf-8").split("\n")[:-1]
             if not len(rows) == len(scales) == len(pieces):
                 raise ValueError(f"{len(rows)} vectors for {len(pieces)} pieces")
+            self.near = float(manifest["near"])
             self.name = f"static-{manifest['sha256']['vectors.npy'][:16]}"
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise SearchError(
                 f"{folder}: the word vectors are damaged ({error}). Install cabinos again."
             ) from error
