@@ -30,7 +30,7 @@ sys.path.insert(1, str(ROOT / "src"))
 
 from cabinos.answers.ask import Library  # noqa: E402
 from cabinos.drivers.beneath import Place  # noqa: E402
-from cabinos.drivers.passages import Passage, Reader  # noqa: E402
+from cabinos.drivers.reader import Passage, Reader  # noqa: E402
 from cabinos.kernel.capability import files  # noqa: E402
 from cabinos.lab.evaluate.errors import EvalError  # noqa: E402
 from cabinos.lab.evaluate.scoring import exact_match, interval_of_mean, token_f1, wilson  # noqa: E402

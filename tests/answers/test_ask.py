@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cabinos.answers.ask import TOGETHER, Library, shown_to_brain, together
 from cabinos.answers.extract import FEATURES, SURE, features_of, rarity
 from cabinos.answers.question import read_question
-from cabinos.drivers.passages import Passage
+from cabinos.drivers.reader import Passage
 
 TEXTS = (
     "The Dorn Bridge was built by Anna Kowalska in 1932. It is 410 metres long.",

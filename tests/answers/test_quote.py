@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cabinos.answers.quote import find_words, of_brain
-from cabinos.drivers.passages import Passage
+from cabinos.drivers.reader import Passage
 
 HERE = [
     Passage("a.txt", "The rent is 900 euros. It is paid monthly.", 3, ((23, 4),)),

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabinos.drivers import passages
-from cabinos.drivers.passages import driver, passages_of
+from cabinos.drivers import reader
+from cabinos.drivers.lines import passages_of
+from cabinos.drivers.passages import driver
 from cabinos.drivers.ranking import best, stem, stems
 from cabinos.kernel.capability import Capabilities, files
 from cabinos.kernel.errors import ToolError
@@ -92,7 +93,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_too_much_text_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passages, "MAX_PASSAGES", 0)
+    monkeypatch.setattr(reader, "MAX_PASSAGES", 0)
     assert ask(folder, "password")[-1] == "[stopped: there is more text than one search reads]"
 
 
@@ -123,8 +124,8 @@ def test_any_text_has_stems(text: str) -> None:
 @given(st.text("ab .\n#-1", max_size=500))
 def test_passages_hold_every_word_once(text: str) -> None:
     found = list(passages_of(text))
-    assert " ".join(part for _, part, _ in found).split() == text.split()
-    assert [number for number, *_ in found] == sorted({number for number, *_ in found})
+    assert " ".join(part for _, part in found).split() == text.split()
+    assert [number for number, _ in found] == sorted({number for number, _ in found})
 
 
 @given(st.lists(st.lists(st.sampled_from("abc")), max_size=8))

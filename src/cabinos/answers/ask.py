@@ -8,8 +8,8 @@ from typing import Any
 from cabinos.answers.extract import extract, rarity, threshold
 from cabinos.answers.question import read_question
 from cabinos.answers.quote import Answer, Quote
-from cabinos.drivers.passages import Passage, Reader
 from cabinos.drivers.ranking import stems
+from cabinos.drivers.reader import Passage, Reader
 
 __all__ = ["INSTRUCTIONS", "NOT_HERE", "SCHEMA", "Library", "shown_to_brain"]
 

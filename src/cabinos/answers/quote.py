@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cabinos.drivers.passages import Passage
+from cabinos.drivers.reader import Passage
 
 __all__ = ["Answer", "Quote", "find_words", "of_brain"]
 

@@ -13,7 +13,7 @@ from cabinos.cli.terminal import note, print_json, show, visible
 if TYPE_CHECKING:
     from cabinos.answers.ask import Library
     from cabinos.answers.quote import Answer
-    from cabinos.drivers.passages import Passage, Reader
+    from cabinos.drivers.reader import Passage, Reader
     from cabinos.kernel.budget import Budget
 
 __all__ = ["NOT_FOUND", "answer_from"]
@@ -60,7 +60,7 @@ def answer_from(
 
 async def _read(folders: Sequence[str]) -> "Reader":
     from cabinos.drivers.beneath import Place
-    from cabinos.drivers.passages import Reader
+    from cabinos.drivers.reader import Reader
     from cabinos.kernel.capability import files
     from cabinos.kernel.errors import InvalidArguments
 
