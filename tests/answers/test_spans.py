@@ -76,6 +76,14 @@ def test_kinds_of_questions(text: str, kind: str) -> None:
     assert read_question(text).kind == kind
 
 
+def test_a_few_words_do_not_answer_everything() -> None:
+    assert read_question("Why do leaves fall?").whole
+    assert read_question("How is glass made?").whole
+    assert read_question("the rent").whole
+    assert not read_question("What is glass?").whole
+    assert not read_question("How many panes are there?").whole
+
+
 def test_what_the_answer_is_called() -> None:
     assert read_question("How many people live there?").focus == {"peopl"}
     assert read_question("What type of rock is granite?").focus == {"typ", "rock"}

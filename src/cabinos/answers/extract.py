@@ -44,7 +44,7 @@ FEATURES = (
     "asked",  # share of the span's words that the question has itself
     "near",  # mean closeness of the question's words in the sentence to the span
     "nearest",  # closeness of the nearest
-    "focus",  # what the answer is called stands in the span, or right beside it
+    "focus",  # what the answer is called stands in the span, or next to it
     "whole",  # the span reaches from one border of its group to the other
     "begins",  # it begins at one
     "ends",  # it ends at one
@@ -99,7 +99,9 @@ def extract(
     sure = confidence_of(table, scores, best)
     logit = learnt["sure"]["bias"] + float(sure @ [learnt["sure"][name] for name in SURE])
     confidence = 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
-    return Found(chosen.span.text, chosen.span.sentence.text, chosen.passage, confidence)
+    sentence = chosen.span.sentence.text
+    text = sentence if question.whole else chosen.span.text
+    return Found(text, sentence, chosen.passage, confidence)
 
 
 def threshold() -> float:
@@ -195,7 +197,7 @@ def _of_span(
     late = sum(w for _, n, w in outside if n < first) / mass
     focus = 0.0
     if question.focus:
-        reach = tokens[max(0, first - 2) : last + 2]
+        reach = tokens[max(0, first - 1) : last + 1]
         focus = float(any(token.stem in question.focus for token in reach))
     begins = first == 0 or _parts(question, tokens[first - 1]) or _gap(span.sentence, first)
     ends = last == len(tokens) or _parts(question, tokens[last]) or _gap(span.sentence, last)

@@ -34,8 +34,8 @@ FOCUS: dict[Kind, frozenset[str]] = {
     ),
 }
 SIZES = frozenset(
-    "many much long far tall high old large big deep wide fast often heavy hot cold wealthy big "
-    "thick quickly soon late early".split()
+    "many much long far tall high old large big deep wide fast often heavy hot cold thick quickly "
+    "soon late early".split()
 )
 COUNTED = frozenset((stem("many"), stem("much")))  # say what is asked for, not about what
 
@@ -48,14 +48,16 @@ class Question:
     kind: Kind
     stems: tuple[str, ...]  # of its content words, in order
     focus: frozenset[str]  # stems of what the answer is called: "year", "kind of soil"
+    whole: bool = False  # a few words are no answer to it: why, how, tell me about …
 
 
 def read_question(text: str) -> Question:
     """Reads a question."""
     words = [word.lower() for word in WORD.findall(text.replace("’", "'"))]
     kind, focus = _kind(words)
+    whole = kind == "reason" or (kind == "thing" and not {"what", "which"} & set(words))
     content = tuple(word for word in stems(text) if word not in COUNTED)
-    return Question(text, kind, content, frozenset(map(stem, focus)))
+    return Question(text, kind, content, frozenset(map(stem, focus)), whole)
 
 
 def _kind(words: list[str]) -> tuple[Kind, list[str]]:
