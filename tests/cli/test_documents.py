@@ -77,8 +77,9 @@ def test_a_brain_s_quotes_are_checked(cabin: Cabin, folder: Path) -> None:
         assert "no quote" in told["note"]
         ran = cabin("When did the tower open?", "--from", folder)
         assert (ran.returncode, ran.stdout) == (1, "Not in these documents.\n")
-        asked = json.dumps(stub.requests[0].body if hasattr(stub, "requests") else "tower.txt:1")
-        assert "tower.txt:1" in asked
+        first = stub.requests[0].body
+        assert "tools" not in first
+        assert "[1] papers/tower.txt:1\nThe tower was designed" in first["messages"][-1]["content"]
 
 
 def test_mistakes_are_told_in_one_line(cabin: Cabin, folder: Path, tmp_path: Path) -> None:
