@@ -41,6 +41,9 @@ Thing = Annotated[
     Field(min_length=1, max_length=1_000, description="its number, or words that are in it"),
 ]
 NUMBER = re.compile(r"(?:#|(?:number|no\.?|note|item|task|reminder) )?(\d{1,18})")
+LINE = re.compile(r"^(\d+) \(([^)]*)\): ")  # what `_line` puts before a text
+ENDED = re.compile(r"^\d+ is (?:done|forgotten): ")
+MAX_TOLD = 3  # notes that a person is told who asked for one
 OPEN = "kind = 'todo' AND done IS NULL"
 
 
@@ -83,6 +86,9 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         effect="local",
         label="trusted",
         payload=["text"],
+        says=lambda given, result: (
+            f"I'll remember that: {given['text']}" if result.startswith("Remembered") else result
+        ),
         hints="<states> learn likes for later remember that note this down keep in mind save "
         "write down don't forget make a note memo jot record log fyi my name is i like my "
         "favorite password code number size birthday commit to memory left parked should know "
@@ -96,6 +102,11 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         effect="local",
         label="trusted",
         payload=["text"],
+        says=lambda given, result: (
+            f"Added to your {list_name(given.get('list', ''))} list: {given['text']}"
+            if result.startswith("Added")
+            else result
+        ),
         hints="add to my todo to do shopping grocery packing list put on the list task i need to "
         "buy get things to do new item include also",
     )
@@ -120,7 +131,11 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         text: NoteText,
         when: Annotated[
             str,
-            Field(max_length=60, description="in 10 minutes, tomorrow at 5pm, friday 9:00"),
+            Field(
+                max_length=60,
+                description="in 10 minutes, tomorrow at 5pm, friday 9:00",
+                json_schema_extra={"x-copy": "time"},
+            ),
         ],
         *,
         context: Context,
@@ -157,6 +172,7 @@ def _minute(moment: datetime) -> str:
 # ---- Reading -------------------------------------------------------------------------------------
 
 
+<<<<<<< HEAD
 def _recall() -> Tool:
     recall = Recall(exact=True)
 
@@ -165,6 +181,37 @@ def _recall() -> Tool:
         hints="<asks> <my> what did i tell you do you remember recall what is my where did i when "
         "is my who find note about did i say look up memory know i forgot told noted birthday "
         "remind me owe where is",
+=======
+def _recalled(_arguments: Mapping[str, Any], result: str) -> str:
+    """The best of the notes found, without their numbers and dates."""
+    found = [text for line in result.splitlines() if (text := LINE.sub("", line)) != line]
+    if not found:
+        return "I don't know: nothing like that was remembered."
+    return "\n".join(f"You told me: {text}" for text in found[:MAX_TOLD])
+
+
+@tool(
+    effect="pure",
+    says=_recalled,
+    hints="<asks> <my> what did i tell you do you remember recall what is my where did i when is "
+    "my who find note about did i say look up memory know i forgot told noted birthday remind me "
+    "owe where is",
+)
+async def notes_recall(
+    query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
+    *,
+    context: Context,
+) -> Labelled:
+    """Finds what was remembered, by words: the best matches first."""
+    found = re.findall(r"\w+", query)
+    words = " OR ".join(f'"{word}"' for word in (stems(query) and _content(found)) or found)
+    if not words:
+        raise ToolError("the query has no words to look for.")
+    rows = await context.store.read(
+        f"SELECT {COLUMNS} FROM note_index JOIN note ON note.id = note_index.rowid "
+        f"WHERE note_index MATCH ? ORDER BY note_index.rank, note.id DESC LIMIT {MAX_ROWS + 1}",
+        (words,),
+>>>>>>> main
     )
     async def notes_recall(
         query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
@@ -198,8 +245,30 @@ def _content(words: list[str]) -> list[str]:
     return [word for word in words if stems(word)]
 
 
+def _listed(arguments: Mapping[str, Any], result: str) -> str:
+    """`On your shopping list: ` and the things, with their numbers where there are several."""
+    kind, name = arguments.get("kind", "todo"), list_name(str(arguments.get("list") or ""))
+    where = f"On your {name} list" if arguments.get("list") and name != "todo" else "To do"
+    head = {"note": "Your notes", "done": "Done"}.get(kind, where)
+    lines = result.splitlines()
+    if not LINE.match(result):
+        return result
+    if len(lines) == 1:
+        return f"{head}: {_item(result).partition('. ')[2]}"
+    return "\n".join([f"{head}:", *map(_item, lines)])
+
+
+def _item(line: str) -> str:
+    """`3. call mom (2026-11-25 09:00)`: a time is told, the other states are not."""
+    if (found := LINE.match(line)) is None:
+        return line
+    number, state = found.groups()
+    return f"{number}. {line[found.end() :]}{f' ({state})' if ':' in state else ''}"
+
+
 @tool(
     effect="pure",
+    says=_listed,
     hints="remember remembered told contain include show list what's on my todo to do shopping "
     "grocery packing list what do i have to do read my notes all notes tasks reminders alarms "
     "timers things anything everything left open done finished see which",
@@ -268,6 +337,7 @@ def _done(now: Callable[[], datetime]) -> Tool:
         label="trusted",
         authority=["thing"],
         reversible=True,
+        says=lambda _, result: ENDED.sub("Done: ", result, count=1),
         hints="done finished completed mark as done check off tick off cross off strike i bought "
         "i did i have got already complete task took care of",
     )
@@ -289,6 +359,7 @@ def _done(now: Callable[[], datetime]) -> Tool:
     effect="local",
     label="trusted",
     authority=["thing"],
+    says=lambda _, result: ENDED.sub("Forgotten: ", result, count=1),
     hints="forget delete remove cancel erase drop clear scrap stop note reminder alarm timer from "
     "my list take off get rid of never mind about no longer need anymore out of date change "
     "instead actually",

@@ -7,6 +7,7 @@ answers instead (`indexed`).
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ __all__ = ["driver"]
 
 SHOWN = 3  # passages
 LENGTH = 300  # characters of a passage that is shown
+PASSAGE = re.compile(r"(.+?):(\d+): (.*)")  # path:line: text
 
 
 def driver(_config: Mapping[str, Any]) -> Driver:
@@ -30,9 +32,20 @@ def driver(_config: Mapping[str, Any]) -> Driver:
     return Driver("passages", tools=[files_passages])
 
 
+def _quoted(_arguments: Mapping[str, Any], result: str) -> str:
+    """The best passage, quoted, with where it stands; the places of the others."""
+    found = [match.groups() for line in result.splitlines() if (match := PASSAGE.match(line))]
+    if not found:
+        return result
+    (path, line, words), *others = found
+    more = f" See also {', '.join(f'{p}, line {n}' for p, n, _ in others)}." if others else ""
+    return f'{path}, line {line}: "{words}"{more}'
+
+
 @tool(
     effect="pure",
     needs="files",
+    says=_quoted,
     hints="<asks> <named> according to my documents files folder notes what who when where how "
     "does it say question answer find out look up check read passage manual report contract lease "
     "recipe letter invoice budget log minutes handbook mention should people long",

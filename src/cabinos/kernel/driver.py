@@ -91,6 +91,8 @@ class Tool:
     reversible: bool = False  # what it does can be undone
     ids: tuple[str, ...] = ()  # fields of its result that it assigns itself; "*": all of it
     hints: str = ""  # words by which people ask for it, for retrieval; no model sees them
+    # The result of a call with these arguments as a person is told it; None: as it is.
+    says: Callable[[Mapping[str, Any], str], str] | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -145,6 +147,7 @@ def tool(
     hints: str = "",
     reversible: bool = False,
     ids: Sequence[str] = (),
+    says: Callable[[Mapping[str, Any], str], str] | None = None,
     name: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]: ...
 def tool(

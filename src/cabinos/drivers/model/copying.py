@@ -5,7 +5,8 @@ arguments stand; writing them anew, it slips. So the grammar of its calls takes 
 conversation, whole words in a row, and numbers that occur in it, in digits or in words. Choices and
 flags stay as their schema says, and so does what a tool marks `x-free`: code, texts to be composed;
 what it marks `"x-free": "arithmetic"` may also be operations on numbers that occur.
-A string may also be the parameter's default, or one of its `examples`.
+A string may also be the parameter's default, or one of its `examples`. Of a parameter marked
+`"x-copy": "time"`, only what can be read as a time is offered, if anything can; so of others.
 
 So is an answer that follows a tool's result: its figures are ones that were said, or small counts.
 """
@@ -17,11 +18,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from cabinos.drivers.model.readings import readable
 from cabinos.drivers.numerals import decimal_of, read_numeral
 from cabinos.kernel.driver import Message
 
 __all__ = ["FREE", "Sources", "object_rules", "prose", "source_rules", "sources"]
 
+AS = "x-copy"  # in a parameter's schema: what is copied is a time, a unit: see `readings`
 FREE = "x-free"  # in a parameter's schema: any value of its type may be written, or "arithmetic"
 LENGTH = 2000  # characters of the conversation, the last ones, that may be copied from
 MOST_NUMBERS = 200
@@ -33,6 +36,8 @@ JSON_NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 DIGITS = re.compile(r"\d+", re.ASCII)
 NUMERALS = re.compile(r"\d[\d,]*(?:\.\d+)?|[a-z]+|\S", re.ASCII)
 # Of JSON's text: escapes are one character, and a copy neither begins nor ends with a space.
+# Words that no argument begins with, and none ends in.
+LOOSE = "(?i:(?:to|and|or|of|that)(?: (?s:.*))?|(?:(?s:.*) )?(?:to|the|a|an|and|or|of|my))"
 SOLID = r'(?:[^ \x1e\\]|\\["\\])(?:(?:[^\x1e\\]|\\.)*(?:[^ \x1e\\]|\\["\\]))?'
 
 
@@ -43,6 +48,15 @@ class Sources:
     words: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()  # runs of digits that an answer may have; none: any
+    request: str = ""  # what the user said last
+    texts: tuple[str, ...] = ()  # all that words are copied from, the newest last
+
+    def readings(self, kind: str) -> list[str]:
+        """The parts of it that are a `kind`, one of `readings`.
+
+        A sum is one of the last request, not of those before, which "and times 3?" goes on with.
+        """
+        return readable(kind, (self.request,) if kind == "arithmetic" else self.texts)
 
 
 def sources(messages: Sequence[Message]) -> Sources:
@@ -58,7 +72,14 @@ def sources(messages: Sequence[Message]) -> Sources:
     figures: dict[str, None] = {}
     if messages and messages[-1].role == "tool":
         figures = dict.fromkeys(run for text in reversed(texts) for run in DIGITS.findall(text))
-    return Sources(tuple(words), tuple(found)[:MOST_NUMBERS], tuple(figures)[:MOST_NUMBERS])
+    request = next((message.text for message in reversed(messages) if message.role == "user"), "")
+    return Sources(
+        tuple(words),
+        tuple(found)[:MOST_NUMBERS],
+        tuple(figures)[:MOST_NUMBERS],
+        request[-LENGTH:],
+        tuple(texts),
+    )
 
 
 def prose(given: Sources | None) -> str:
@@ -84,21 +105,26 @@ def _numbers(text: str) -> list[str]:
 
 def source_rules(given: Sources) -> list[str]:
     """The terminals COPY and ARITHMETIC (strings), NUMBER and INTEGER of what may be copied."""
-    chunks = [word if word == BETWEEN else _escaped(word) for word in given.words]
     number = "|".join(map(re.escape, given.numbers))
     integer = "|".join(n for n in given.numbers if "." not in n)
-    quoted = f" | /{number}/" if number else ""
     term = rf"\(*(?:{number})%?\)*"
-    rules = [
-        f"SPAN: %regex {json.dumps({'substring_chunks': chunks})}",
-        f'COPY: "\\"" ( ( SPAN & /{SOLID}/ ){quoted} ) "\\""',
-    ]
+    rules = _copy_rules("COPY", given.words, number)
     if number:
         rules.append(f"NUMBER: /-?({number})/")
         rules.append(f'ARITHMETIC: "\\"" /{term}( ?([-+*\\/^]|off?) ?{term})*/ "\\""')
     if integer:
         rules.append(f"INTEGER: /-?({integer})/")
     return rules
+
+
+def _copy_rules(name: str, words: Sequence[str], number: str = "") -> list[str]:
+    """A terminal for a string of words in a row, or one of the numbers."""
+    chunks = [word if word == BETWEEN else _escaped(word) for word in words]
+    quoted = f" | /{number}/" if number else ""
+    return [
+        f"{name}_SPAN: %regex {json.dumps({'substring_chunks': chunks})}",
+        f'{name}: "\\"" ( ( {name}_SPAN & /{SOLID}/ & ~/{LOOSE}/ ){quoted} ) "\\""',
+    ]
 
 
 def object_rules(
@@ -118,11 +144,15 @@ def object_rules(
     item, key = json.dumps(style["item_separator"]), style["key_separator"]
     required = schema.get("required", ())
     rules = [f'{name}: "{{" {name}_f0 "}}"']
+    copy = "COPY"
+    if apart := _apart(properties, given):
+        copy = f"{name.upper()}_APART"
+        rules += _copy_rules(copy, apart)
     # f<n>: from parameter n on, with none before it; r<n>: the same after others
     for n, (parameter, of) in enumerate(properties.items()):
         local = {"$defs": schema["$defs"], **of} if "$defs" in schema else of
         written = json.dumps(_quoted(parameter) + key)
-        rules.append(f"{name}_p{n}: {written} ( {_value(local, given, style)} )")
+        rules.append(f"{name}_p{n}: {written} ( {_value(local, given, style, copy)} )")
         skip = "" if parameter in required else f" | {name}_f{n + 1}"
         rules.append(f"{name}_f{n}: {name}_p{n} {name}_r{n + 1}{skip}")
         optional = "" if parameter in required else "?"
@@ -137,20 +167,40 @@ def _is_open(schema: Mapping[str, Any]) -> bool:
     return bool(more) or bool(schema.get("additionalProperties"))
 
 
-def _value(schema: Mapping[str, Any], given: Sources, style: Mapping[str, Any]) -> str:
-    """A value as an expression of the grammar."""
+def _apart(properties: Mapping[str, Any], given: Sources) -> list[str]:
+    """The words without the one time that is said, for a tool that takes it by itself.
+
+    So that "call mom tomorrow at 5pm" is remembered as "call mom". None where several are said.
+    """
+    if not any(of.get(AS) == "time" for of in properties.values()):
+        return []
+    times = given.readings("time")
+    if len(times) != 1 or not any(of.get("type") == "string" for of in properties.values()):
+        return []
+    parts = [part for text in given.texts for part in (*text.split(times[0]), "")]
+    words = [word for part in parts for word in (*WORDS.findall(part.strip()), BETWEEN)]
+    return words if any(word != BETWEEN for word in words) else []
+
+
+def _value(
+    schema: Mapping[str, Any], given: Sources, style: Mapping[str, Any], copy: str = "COPY"
+) -> str:
+    """A value as an expression of the grammar; `copy` is the terminal of strings."""
     kind = schema.get("type")
     told = [schema[k] for k in ("default",) if k in schema] + list(schema.get("examples", ()))
-    if schema.get(FREE) == "arithmetic" and given.words:
+    readings = given.readings(schema[AS]) if isinstance(schema.get(AS), str) else []
+    if readings:
+        copied = " | ".join(json.dumps(json.dumps(part, ensure_ascii=False)) for part in readings)
+    elif schema.get(FREE) == "arithmetic" and given.words:
         copied = "COPY | ARITHMETIC" if given.numbers else "COPY"
     elif schema.get(FREE) or {"enum", "const", "pattern", "format", "$ref"} & schema.keys():
         copied = ""
     elif "anyOf" in schema:
         kinds = [one for one in schema["anyOf"] if one.get("type") != "null"]
         local = [{"$defs": schema["$defs"], **one} if "$defs" in schema else one for one in kinds]
-        copied = " | ".join(dict.fromkeys(_value(one, given, style) for one in local))
+        copied = " | ".join(dict.fromkeys(_value(one, given, style, copy) for one in local))
     elif kind == "string" and given.words:
-        copied = "COPY"
+        copied = copy
     elif kind == "number" and given.numbers:
         copied = "NUMBER"
     elif kind == "integer" and any("." not in number for number in given.numbers):

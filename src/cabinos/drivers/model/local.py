@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cabinos.drivers.model.brain import BUILT_IN
 from cabinos.drivers.model.prompt import Prompter
+from cabinos.drivers.model.telling import Teller
 from cabinos.drivers.model.tool_calls import Splitter
 from cabinos.engine.errors import ContextOverflow as EngineOverflow
 from cabinos.engine.errors import EngineError, InvalidRequest, OutOfPages
@@ -126,8 +127,11 @@ class LocalModel:
             thinking=prompter.opens_thinking(prompt),
         )
         said: list[str] = []
+        teller = Teller(request.messages, request.tools) if prompter.traits.tells else None
 
-        def show(text: str) -> None:
+        def show(text: str, *, last: bool = False) -> None:
+            if teller is not None and not request.raw:
+                text = teller.push(text) + (teller.finish() if last else "")
             if text:
                 said.append(text)
                 request.emit(text)
@@ -144,7 +148,7 @@ class LocalModel:
                         handle.pause()
                         await request.lease.give_way()
                         handle.resume()
-            show(splitter.finish())
+            show(splitter.finish(), last=True)
             completion = await handle
         except EngineError as error:
             raise self._translated(error) from None
