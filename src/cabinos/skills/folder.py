@@ -75,7 +75,8 @@ class Folder:
 
         Raises SkillError if there are more, or larger ones, than a skill may have.
         """
-        found, total = [], 0
+        found: list[str] = []
+        total = 0
         for inner, size in self._walk(below):
             total += size
             if len(found) >= MAX_FILES or total > MAX_BYTES:

@@ -5,8 +5,9 @@ request, and *fires* (its instructions and principles come into the prompt) only
 the best and the request is mostly about it. Nothing lists all skills, so a hundred of them cost no
 more than five. A skill that the user pinned always fires.
 
-Principles are found by their words and meaning, and each brings what is one typed step away: what
-it requires, and what speaks against it. Those come after it, marked with the reason.
+Principles are found by their words and meaning. What is one typed step away from them, what they
+require and what speaks against them, comes after them as company and takes the place of none:
+`bench/skills/hop.py` says what happens if it does.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -20,12 +21,11 @@ from cabinos.skills.rank import Embed, Ranker, Score
 __all__ = ["FIRES", "SHOWN", "Chooser", "Chosen", "Found", "Searcher", "pack", "told"]
 
 SHOWN = 5  # skills that a model is shown for a request
-FIRES = 0.2  # the least score of a skill that comes into the prompt unasked
-LEAD = 1.15  # and how many times the next one's it must be
+FIRES = 0.3  # the least score of a skill that comes into the prompt unasked
+LEAD = 1.4  # and how many times the next one's it must be
 LEAST = 0.02  # of a score: below, a text and a request have nothing in common
 HOPS = ("requires", "contrasts")  # kinds of links that are followed once, in this order
 NOTHING = Score(0.0, 0.0, 0.0, ())
-SEEDS = 3  # of five principles, so many are found by themselves before any is led to
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,37 +100,28 @@ class Searcher:
         self._keys = list(graph.principles)
         self._ranker = Ranker([fields_of(p) for p in graph.principles.values()], embed)
 
-    def search(self, question: str, *, limit: int = 5, hop: bool = True) -> list[Found]:
-        """At most `limit` principles; with `hop`, some of them because the best lead to them."""
+    def search(self, question: str, *, limit: int = 5) -> list[Found]:
+        """At most `limit` principles, the best first."""
         scores = self._ranker.scores(question)
         order = sorted(range(len(self._keys)), key=lambda n: (-scores[n].fused, self._keys[n]))
-        best = [n for n in order if scores[n].fused >= LEAST]
-        found = {
-            self._keys[n]: Found(self.graph.principles[self._keys[n]], scores[n].fused)
-            for n in best
-        }
-        if not hop:
-            return list(found.values())[:limit]
-        chosen = {key: found[key] for key in list(found)[: min(SEEDS, limit)]}
-        for key in list(chosen):
-            for led in self._led(key, found):
-                if len(chosen) < limit:
-                    chosen.setdefault(led.principle.key, led)
-        for key, one in found.items():
-            if len(chosen) < limit:
-                chosen.setdefault(key, one)
-        return list(chosen.values())
+        return [
+            Found(self.graph.principles[self._keys[n]], scores[n].fused)
+            for n in order[:limit]
+            if scores[n].fused >= LEAST
+        ]
 
-    def _led(self, key: str, found: dict[str, Found]) -> list[Found]:
-        """What the links of a principle lead to: what it requires, then what contrasts with it."""
-        led = []
-        for step in self.graph.around(key):
-            kind = step.edge.kind
-            follows = kind == "contrasts" or (kind == "requires" and not step.backwards)
-            if follows and step.end in self.graph.principles:
-                score = found[step.end].score if step.end in found else 0.0
-                led.append(Found(self.graph.principles[step.end], score, kind, key))
-        return sorted(led, key=lambda one: HOPS.index(one.led_by))
+    def companions(self, found: Sequence[Found], *, limit: int = 5) -> list[Found]:
+        """What the links of those found lead to and is not among them: needs, then other sides."""
+        led: dict[str, Found] = {one.principle.key: one for one in found}
+        for kind in HOPS:
+            for one in found:
+                for step in self.graph.around(one.principle.key):
+                    follows = kind == "contrasts" or not step.backwards
+                    if step.edge.kind == kind and follows and step.end in self.graph.principles:
+                        principle = self.graph.principles[step.end]
+                        there = Found(principle, one.score, kind, one.principle.key)
+                        led.setdefault(step.end, there)
+        return list(led.values())[len(found) : len(found) + limit]
 
 
 # ---- Telling -------------------------------------------------------------------------------------
