@@ -21,9 +21,9 @@ def test_make_check_and_share(cabin: Cabin, tmp_path: Path) -> None:
     knowledge.write_text(knowledge.read_text().replace("> This text", "> That text"))
     failed = cabin("skill", "check", path)
     assert failed.returncode == 1
-    assert "principles.md:30: error: replace-me: not in example.md, word for word" in failed.stdout
+    assert "principles.md:27: error: replace-me: not in example.md, word for word" in failed.stdout
     report = cabin.json("skill", "check", path, code=1)
-    assert report["skills"][0]["findings"][0]["line"] == 30
+    assert report["skills"][0]["findings"][0]["line"] == 27
     knowledge.write_text(knowledge.read_text().replace("> That text", "> This text"))
 
     packed = cabin("skill", "export", path, "--to", "claude", "-o", tmp_path).stdout.strip()

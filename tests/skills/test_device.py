@@ -141,8 +141,11 @@ def test_a_brief_comes_before_the_request(tmp_path: Path) -> None:
     model = ScriptedModel("Done.")
 
     async def main() -> None:
-        async with Kernel.open(tmp_path / "s.db", drivers=[driver({})], models=[model]) as kernel:
-            process = await kernel.spawn("How do I protect my agent from prompt injection?")
+        store, devices = tmp_path / "s.db", [driver({})]
+        async with Kernel.open(store, drivers=devices, models=[model]) as kernel:
+            process = await kernel.spawn(
+                "Secure my agent against prompt injection and exfiltration."
+            )
             await process.result()
             plain = await kernel.spawn("What is the weather in Rome?")
             await plain.result()

@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinos.skills.catalog import library_folder, skill_folders
@@ -27,6 +27,7 @@ def graph_of(edges: list[tuple[str, str, str]]) -> Graph:
 pairs = st.tuples(st.sampled_from(NAMES), st.just("requires"), st.sampled_from(NAMES))
 
 
+@settings(deadline=None)
 @given(st.lists(pairs, max_size=12))
 def test_a_circle_is_found_exactly_if_there_is_one(edges: list[tuple[str, str, str]]) -> None:
     reach = {(a, b) for a, _, b in edges}
@@ -39,6 +40,7 @@ def test_a_circle_is_found_exactly_if_there_is_one(edges: list[tuple[str, str, s
         assert all(pair in there for pair in zip(circle, [*circle[1:], circle[0]], strict=True))
 
 
+@settings(deadline=None)
 @given(st.lists(pairs, max_size=10), st.sampled_from(NAMES), st.sampled_from(NAMES))
 def test_a_way_is_made_of_links_and_is_shortest(
     edges: list[tuple[str, str, str]], start: str, goal: str
@@ -93,7 +95,7 @@ def test_the_picture_is_a_document(make: Make, tmp_path: Path) -> None:
     knowledge.write_text(knowledge.read_text().replace("Warmth makes", "<script>&\x1b[31m"))
     graph = compile_graph([read_skill(path)])
     svg = to_svg(draw(graph, graph.edges[:1]))
-    tree = ElementTree.fromstring(svg)
+    tree = ET.fromstring(svg)
     texts = [element.text or "" for element in tree.iter() if element.tag.endswith("text")]
     assert "bread" in texts
     assert any(text.startswith("<script>&[31m") for text in texts)

@@ -124,13 +124,11 @@ def test_names_are_not_taken_silently(make: Make, tmp_path: Path) -> None:
         install(make(where=tmp_path / "b"))
     with pytest.raises(SkillError, match="comes with Cabin"):
         install(make("securing-an-agent"))
-    assert (
-        install(make(where=tmp_path / "c", description="New."), replace=True).description == "New."
-    )
+    other = make(where=tmp_path / "c", description="New.")
+    assert install(other, replace=True).description == "New."
+    spoof = MAIN.replace("name: bread", "name: brеad")
     with pytest.raises(SkillError, match="mixes letters"):
-        install(
-            archive(tmp_path / "x.zip", {"SKILL.md": MAIN.replace("name: bread", "name: brеad")})
-        )
+        install(archive(tmp_path / "x.zip", {"SKILL.md": spoof}))
 
 
 def test_only_installed_skills_are_removed(make: Make) -> None:
@@ -148,7 +146,7 @@ def test_exports_are_what_others_take(make: Make, tmp_path: Path) -> None:
     out.mkdir()
     packed = export(skill, graph, "claude", out)
     with zipfile.ZipFile(packed) as read:
-        assert sorted(read.namelist())[0] == "bread/SKILL.md"
+        assert min(read.namelist()) == "bread/SKILL.md"
         read.extractall(tmp_path / "unpacked")
     assert validate(tmp_path / "unpacked" / "bread") == []
     again = export(skill, graph, "claude", tmp_path / "again.zip")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cabinos.skills.sources import Source
@@ -49,6 +49,7 @@ def test_what_does_not_is_not(quote: str) -> None:
     assert SOURCE.find(quote) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(WORDS) - 1), st.integers(1, 12), st.data())
 def test_true_pieces_are_found_however_they_are_wrapped(
     start: int, length: int, data: st.DataObject
@@ -58,6 +59,7 @@ def test_true_pieces_are_found_however_they_are_wrapped(
     assert SOURCE.find(piece) is not None
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(WORDS) - 4), st.integers(4, 12), st.data())
 def test_a_change_of_one_character_is_caught(start: int, length: int, data: st.DataObject) -> None:
     piece = " ".join(WORDS[start : start + length])
@@ -69,6 +71,7 @@ def test_a_change_of_one_character_is_caught(start: int, length: int, data: st.D
     assert SOURCE.find(changed) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.text(max_size=40))
 def test_whatever_is_found_is_a_substring(text: str, quote: str) -> None:
     source = Source("s", Path("s.md"), "S", "CC0", text=text)

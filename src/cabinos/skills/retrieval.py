@@ -13,6 +13,7 @@ require and what speaks against them, comes after them as company and takes the 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from cabinos.drivers.ranking import stems
 from cabinos.skills.graph import Graph, fields_of
 from cabinos.skills.knowledge import Principle
 from cabinos.skills.package import Skill
@@ -49,6 +50,7 @@ class Chooser:
         self.skills = list(skills)
         parts = [(n, fields) for n, skill in enumerate(skills) for fields in _parts(skill)]
         self._owners = [n for n, _ in parts]
+        self._names = [set(stems(skill.name.replace("-", " "))) for skill in skills]
         self._ranker = Ranker([fields for _, fields in parts], embed)
 
     def choose(
@@ -61,7 +63,7 @@ class Chooser:
         names = [skill.name for skill in self.skills]
         order = sorted(range(len(names)), key=lambda n: (-best[n].fused, names[n]))
         first, second = ([best[n].fused for n in order] + [0.0, 0.0])[:2]
-        clear = first >= FIRES and first >= LEAD * second
+        clear = first >= FIRES and first >= LEAD * second and self._says(order[0], best[order[0]])
         found = []
         for place, n in enumerate(order):
             pin = names[n] in pinned
@@ -69,6 +71,10 @@ class Chooser:
                 fires = pin or (place == 0 and clear)
                 found.append(Chosen(self.skills[n], best[n].fused, fires, pin, best[n].words))
         return sorted(found, key=lambda chosen: not chosen.pinned)
+
+    def _says(self, number: int, score: Score) -> bool:
+        """Whether a skill and a request share more than one word that stands there by chance."""
+        return len(score.words) > 1 or bool(self._names[number].intersection(score.words))
 
 
 def _parts(skill: Skill) -> Iterator[list[tuple[float, str]]]:
