@@ -21,12 +21,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from skill_bench import HERE, options, report
+
 from cabinos.drivers.model.brain import BUILT_IN
 from cabinos.engine.tokenizer import Tokenizer
 from cabinos.lab.evaluate.sets import read_set
 from cabinos.skills.package import Skill, read_head
 from cabinos.skills.retrieval import SHOWN, Chooser
-from skill_bench import HERE, options, report
 
 GOALS = {"recall@5": 0.95, "false_fire": 0.05, "prompt": 0.10}
 

@@ -14,10 +14,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 
+from skill_bench import options, report
+
 from cabinos.skills.catalog import library_folder, skill_folders
 from cabinos.skills.package import Skill, read_skill
 from cabinos.skills.sources import LEAST_QUOTE, SPACE, Source
-from skill_bench import options, report
 
 WORD = re.compile(r"[^\W_]+")
 

@@ -5,16 +5,16 @@ request, and *fires* (its instructions and principles come into the prompt) only
 the best and the request is mostly about it. Nothing lists all skills, so a hundred of them cost no
 more than five. A skill that the user pinned always fires.
 
-Principles are found by their words and meaning. What is one typed step away from them, what they
-require and what speaks against them, comes after them as company and takes the place of none:
-`bench/skills/hop.py` says what happens if it does.
+Principles are found by their words and meaning, and by one typed step: a share of a principle's
+score flows to what it requires and to what speaks against it (`bench/skills/hop.py` says what that
+is worth). What else is one step away from those found comes after them, as company.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cabinos.drivers.ranking import stems
-from cabinos.skills.graph import Graph, fields_of
+from cabinos.skills.graph import Graph, Step, fields_of
 from cabinos.skills.knowledge import Principle
 from cabinos.skills.package import Skill
 from cabinos.skills.rank import Embed, Ranker, Score
@@ -26,6 +26,7 @@ FIRES = 0.3  # the least score of a skill that comes into the prompt unasked
 LEAD = 1.4  # and how many times the next one's it must be
 LEAST = 0.02  # of a score: below, a text and a request have nothing in common
 HOPS = ("requires", "contrasts")  # kinds of links that are followed once, in this order
+FLOW = 0.25  # share of a principle's score that flows along them
 NOTHING = Score(0.0, 0.0, 0.0, ())
 
 
@@ -105,29 +106,50 @@ class Searcher:
         self.graph = graph
         self._keys = list(graph.principles)
         self._ranker = Ranker([fields_of(p) for p in graph.principles.values()], embed)
-
-    def search(self, question: str, *, limit: int = 5) -> list[Found]:
-        """At most `limit` principles, the best first."""
-        scores = self._ranker.scores(question)
-        order = sorted(range(len(self._keys)), key=lambda n: (-scores[n].fused, self._keys[n]))
-        return [
-            Found(self.graph.principles[self._keys[n]], scores[n].fused)
-            for n in order[:limit]
-            if scores[n].fused >= LEAST
+        self._flows = [
+            (step.start, step.edge.kind, step.end)
+            for key in self._keys
+            for step in graph.around(key)
+            if _is_followed(step) and step.end in graph.principles
         ]
+
+    def search(
+        self, question: str, *, limit: int = 5, hop: bool = True, share: float = FLOW
+    ) -> list[Found]:
+        """At most `limit` principles, the best first.
+
+        With `hop`, a share of a principle's score flows to what it requires or contrasts with.
+        """
+        own = {
+            key: score.fused
+            for key, score in zip(self._keys, self._ranker.scores(question), strict=True)
+        }
+        found = {key: Found(self.graph.principles[key], score) for key, score in own.items()}
+        if hop:
+            for source, kind, target in self._flows:
+                score = own[target] + share * own[source]
+                if score > found[target].score:
+                    led = (kind, source) if own[target] < LEAST else ("", "")
+                    found[target] = Found(self.graph.principles[target], score, *led)
+        order = sorted(found.values(), key=lambda one: (-one.score, one.principle.key))
+        return [one for one in order[:limit] if one.score >= LEAST]
 
     def companions(self, found: Sequence[Found], *, limit: int = 5) -> list[Found]:
         """What the links of those found lead to and is not among them: needs, then other sides."""
         led: dict[str, Found] = {one.principle.key: one for one in found}
         for kind in HOPS:
             for one in found:
-                for step in self.graph.around(one.principle.key):
-                    follows = kind == "contrasts" or not step.backwards
-                    if step.edge.kind == kind and follows and step.end in self.graph.principles:
-                        principle = self.graph.principles[step.end]
-                        there = Found(principle, one.score, kind, one.principle.key)
-                        led.setdefault(step.end, there)
+                for source, how, target in self._flows:
+                    if source == one.principle.key and how == kind:
+                        principle = self.graph.principles[target]
+                        led.setdefault(target, Found(principle, one.score, kind, source))
         return list(led.values())[len(found) : len(found) + limit]
+
+
+def _is_followed(step: Step) -> bool:
+    """From a principle to what it requires, and to either side of a contrast."""
+    kind = step.edge.kind
+    return kind == "contrasts" or (kind == "requires" and not step.backwards)
 
 
 # ---- Telling -------------------------------------------------------------------------------------
