@@ -186,7 +186,9 @@ def search_command(words: tuple[str, ...], limit: int, as_json: bool) -> None:
     graph = _compile(catalog.skills)
     question = " ".join(words)
     chosen = Chooser(catalog.skills).choose(question, limit=limit)
-    found = Searcher(graph).search(question, limit=limit)
+    searcher = Searcher(graph)
+    found = searcher.search(question, limit=limit)
+    found += searcher.companions(found, limit=limit)
     if as_json:
         print_json(
             {
@@ -224,9 +226,8 @@ def show_command(name: str, as_json: bool) -> None:
         graph = _compile(catalog.skills)
         principle = graph.principles.get(name)
         if principle is None:
-            raise Failure(
-                f"there is no principle {name!r}; `cabin skill show {name.split('#', maxsplit=1)[0]}`."
-            )
+            owner = name.split("#", maxsplit=1)[0]
+            raise Failure(f"there is no {name!r}; `cabin skill show {owner}` lists them.")
         if as_json:
             print_json(graph.to_json_of(principle))
             return

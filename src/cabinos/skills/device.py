@@ -32,6 +32,7 @@ __all__ = ["driver"]
 BRIEF = 600  # tokens that may come before a model unasked
 PRINCIPLES = 3  # that come with them at most
 SHOWN = 5  # skills, and principles, of one search
+COMPANY = 3  # principles that their links lead to
 MOST = 30_000  # characters of a file that are shown at a time
 RUNNERS = {".py": "python3", ".sh": "sh", ".bash": "bash", ".js": "node"}
 SECTION = {"pin": list, "brief": int}  # the keys of [skills]
@@ -93,7 +94,7 @@ class Library:
         lines = [
             f"The skill {s.name} is about this. {s.description} skill_read opens it." for s in fired
         ]
-        for found in searcher.search(request, hop=False, limit=SHOWN):
+        for found in searcher.search(request, limit=SHOWN):
             if found.principle.skill in names and len(lines) < len(fired) + PRINCIPLES:
                 lines.append(told(graph, found))
         pinned = [line for s, line in zip(fired, lines, strict=False) if s.name in self.pinned]
@@ -105,7 +106,7 @@ class Library:
 def _reading(library: Library) -> list[Tool]:
     @tool(
         effect="pure",
-        hints="skill skills knowledge principle principles expertise best practice how should one",
+        hints="skill skills knowledge principle principles expertise",
     )
     async def skill_search(
         query: Annotated[str, Field(min_length=1, max_length=2_000, description="the question")],
@@ -114,13 +115,14 @@ def _reading(library: Library) -> list[Tool]:
         catalog, graph, chooser, searcher = await asyncio.to_thread(_loaded, library)
         chosen = chooser.choose(query, limit=SHOWN, pinned=library.pinned)
         found = searcher.search(query, limit=SHOWN)
+        found += searcher.companions(found, limit=COMPANY)
         entries = [catalog.get(one.skill.name) for one in chosen]
         entries += [catalog.get(one.principle.skill) for one in found]
         lines = [f"Skill {one.skill.name}: {one.skill.description}" for one in chosen]
         lines += [told(graph, one) for one in found]
         return _labelled("\n\n".join(lines) or "No skill speaks of that.", entries)
 
-    @tool(effect="pure", hints="open read skill instructions of the skill reference file")
+    @tool(effect="pure", hints="skill skills")
     async def skill_read(
         skill: Annotated[str, Field(min_length=1, max_length=64)],
         file: Annotated[str, Field(max_length=300, description="a path in the skill")] = MAIN,
@@ -136,7 +138,7 @@ def _reading(library: Library) -> list[Tool]:
             text = f"{text[:MOST]}\n[… {len(text) - MOST:,} characters left out …]"
         return _labelled(text, [entry])
 
-    @tool(effect="pure", hints="principle claim quote source explain why a principle by its id")
+    @tool(effect="pure", hints="principle principles claim")
     async def knowledge_get(
         principle: Annotated[str, Field(min_length=3, max_length=200, description="skill#id")],
     ) -> Labelled:
@@ -182,7 +184,7 @@ def _running(library: Library) -> Tool:
         effect="raw",
         authority=["skill", "script", "arguments"],
         needs="shell",
-        hints="run the script of a skill execute skill script",
+        hints="skill skills script",
     )
     async def skill_run(
         skill: Annotated[str, Field(min_length=1, max_length=64)],

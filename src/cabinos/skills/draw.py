@@ -233,8 +233,14 @@ def _write_png(picture: Picture, path: Path) -> None:
         elif isinstance(shape, Words):
             text = "".join(c for c in shape.text if c.isprintable()).replace("$", r"\$")
             weight = "bold" if shape.bold else "normal"
-            style = {"fontsize": shape.size * points, "fontweight": weight}
-            axes.text(*shape.at, text, color=shape.colour, path_effects=halo, **style)
+            axes.text(
+                *shape.at,
+                text,
+                color=shape.colour,
+                fontsize=shape.size * points,
+                fontweight=weight,
+                path_effects=halo,
+            )
         else:
             codes = [Way.MOVETO, Way.CURVE4, Way.CURVE4, Way.CURVE4]
             axes.add_patch(

@@ -8,7 +8,7 @@ sources by their hashes: a source that was changed afterwards, to fit a quote, i
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from cabinos.skills.errors import SkillError
 from cabinos.skills.graph import Graph
 from cabinos.skills.package import Skill
 from cabinos.skills.rank import Embed
-from cabinos.skills.retrieval import Chooser, Searcher
+from cabinos.skills.retrieval import Chooser, Chosen, Searcher
 
 __all__ = ["RECORDED", "Scores", "measure", "read_recorded", "sealed", "to_record"]
 
@@ -72,11 +72,11 @@ def measure(
     return Scores(shown, fired, misfired, found)
 
 
-def _own(chooser: Chooser, request: str, skill: Skill) -> Any:
+def _own(chooser: Chooser, request: str, skill: Skill) -> Chosen | None:
     return next((c for c in chooser.choose(request) if c.skill.name == skill.name), None)
 
 
-def _share(verdicts: Any) -> float:
+def _share(verdicts: Iterable[bool]) -> float:
     seen = list(verdicts)
     return round(sum(seen) / len(seen), 4)
 
@@ -99,13 +99,14 @@ def _questions(skill: Skill) -> list[tuple[str, set[str]]]:
     known = {principle.id for principle in skill.principles}
     found = []
     rows = _json(skill, QUESTIONS, [])
-    for row in rows if isinstance(rows, list) else [None]:
-        ids = row.get("principles") if isinstance(row, dict) else None
-        if not isinstance(ids, list) or not ids or not isinstance(row.get("question"), str):
+    for row in rows if isinstance(rows, list) else [rows]:
+        given = row if isinstance(row, dict) else {}
+        question, ids = given.get("question"), given.get("principles")
+        if not isinstance(question, str) or not isinstance(ids, list) or not ids:
             raise SkillError('must be a list of {"question": …, "principles": […]}.', path)
         if unknown := [one for one in ids if one not in known]:
             raise SkillError(f"{unknown[0]!r} is no principle of this skill.", path)
-        found.append((row["question"], {f"{skill.name}#{one}" for one in ids}))
+        found.append((question, {f"{skill.name}#{one}" for one in ids}))
     return found
 
 

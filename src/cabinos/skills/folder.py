@@ -75,10 +75,11 @@ class Folder:
 
         Raises SkillError if there are more, or larger ones, than a skill may have.
         """
-        found, total = [], 0
-        for inner, size in self._walk(below):
+        found: list[str] = []
+        total = 0
+        for number, (inner, size) in enumerate(self._walk(below), 1):
             total += size
-            if len(found) >= MAX_FILES or total > MAX_BYTES:
+            if number > MAX_FILES or total > MAX_BYTES:
                 most = f"{MAX_FILES:,} files or {MAX_BYTES >> 20} MiB"
                 raise SkillError(f"a skill may have at most {most}.", self.path)
             if inner.endswith(ending):

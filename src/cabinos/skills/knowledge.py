@@ -118,6 +118,8 @@ def parse(text: str, skill: str, path: Path) -> list[Principle]:
                 _fill(found[-1], fields)
             found.append(_begin(line, skill, path, number))
             fields = []
+        elif found and line.startswith("# "):  # a new part of the file: text for readers
+            fields.append(("", []))
         elif found and line.startswith(">"):
             quoted = line[1:].strip()
             if not fields or fields[-1][0] != "quote":

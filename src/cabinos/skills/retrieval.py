@@ -5,14 +5,16 @@ request, and *fires* (its instructions and principles come into the prompt) only
 the best and the request is mostly about it. Nothing lists all skills, so a hundred of them cost no
 more than five. A skill that the user pinned always fires.
 
-Principles are found by their words and meaning, and each brings what is one typed step away: what
-it requires, and what speaks against it. Those come after it, marked with the reason.
+Principles are found by their words and meaning, and by one typed step: a share of a principle's
+score flows to what it requires and to what speaks against it (`bench/skills/hop.py` says what that
+is worth). What else is one step away from those found comes after them, as company.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from cabinos.skills.graph import Graph, fields_of
+from cabinos.drivers.ranking import stems
+from cabinos.skills.graph import Graph, Step, fields_of
 from cabinos.skills.knowledge import Principle
 from cabinos.skills.package import Skill
 from cabinos.skills.rank import Embed, Ranker, Score
@@ -20,12 +22,12 @@ from cabinos.skills.rank import Embed, Ranker, Score
 __all__ = ["FIRES", "SHOWN", "Chooser", "Chosen", "Found", "Searcher", "pack", "told"]
 
 SHOWN = 5  # skills that a model is shown for a request
-FIRES = 0.2  # the least score of a skill that comes into the prompt unasked
-LEAD = 1.15  # and how many times the next one's it must be
+FIRES = 0.3  # the least score of a skill that comes into the prompt unasked
+LEAD = 1.4  # and how many times the next one's it must be
 LEAST = 0.02  # of a score: below, a text and a request have nothing in common
 HOPS = ("requires", "contrasts")  # kinds of links that are followed once, in this order
+FLOW = 0.25  # share of a principle's score that flows along them
 NOTHING = Score(0.0, 0.0, 0.0, ())
-SEEDS = 3  # of five principles, so many are found by themselves before any is led to
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Chooser:
         self.skills = list(skills)
         parts = [(n, fields) for n, skill in enumerate(skills) for fields in _parts(skill)]
         self._owners = [n for n, _ in parts]
+        self._names = [set(stems(skill.name.replace("-", " "))) for skill in skills]
         self._ranker = Ranker([fields for _, fields in parts], embed)
 
     def choose(
@@ -61,7 +64,7 @@ class Chooser:
         names = [skill.name for skill in self.skills]
         order = sorted(range(len(names)), key=lambda n: (-best[n].fused, names[n]))
         first, second = ([best[n].fused for n in order] + [0.0, 0.0])[:2]
-        clear = first >= FIRES and first >= LEAD * second
+        clear = first >= FIRES and first >= LEAD * second and self._says(order[0], best[order[0]])
         found = []
         for place, n in enumerate(order):
             pin = names[n] in pinned
@@ -69,6 +72,10 @@ class Chooser:
                 fires = pin or (place == 0 and clear)
                 found.append(Chosen(self.skills[n], best[n].fused, fires, pin, best[n].words))
         return sorted(found, key=lambda chosen: not chosen.pinned)
+
+    def _says(self, number: int, score: Score) -> bool:
+        """Whether a skill and a request share more than one word that stands there by chance."""
+        return len(score.words) > 1 or bool(self._names[number].intersection(score.words))
 
 
 def _parts(skill: Skill) -> Iterator[list[tuple[float, str]]]:
@@ -99,38 +106,50 @@ class Searcher:
         self.graph = graph
         self._keys = list(graph.principles)
         self._ranker = Ranker([fields_of(p) for p in graph.principles.values()], embed)
+        self._flows = [
+            (step.start, step.edge.kind, step.end)
+            for key in self._keys
+            for step in graph.around(key)
+            if _is_followed(step) and step.end in graph.principles
+        ]
 
-    def search(self, question: str, *, limit: int = 5, hop: bool = True) -> list[Found]:
-        """At most `limit` principles; with `hop`, some of them because the best lead to them."""
-        scores = self._ranker.scores(question)
-        order = sorted(range(len(self._keys)), key=lambda n: (-scores[n].fused, self._keys[n]))
-        best = [n for n in order if scores[n].fused >= LEAST]
-        found = {
-            self._keys[n]: Found(self.graph.principles[self._keys[n]], scores[n].fused)
-            for n in best
+    def search(
+        self, question: str, *, limit: int = 5, hop: bool = True, share: float = FLOW
+    ) -> list[Found]:
+        """At most `limit` principles, the best first.
+
+        With `hop`, a share of a principle's score flows to what it requires or contrasts with.
+        """
+        own = {
+            key: score.fused
+            for key, score in zip(self._keys, self._ranker.scores(question), strict=True)
         }
-        if not hop:
-            return list(found.values())[:limit]
-        chosen = {key: found[key] for key in list(found)[: min(SEEDS, limit)]}
-        for key in list(chosen):
-            for led in self._led(key, found):
-                if len(chosen) < limit:
-                    chosen.setdefault(led.principle.key, led)
-        for key, one in found.items():
-            if len(chosen) < limit:
-                chosen.setdefault(key, one)
-        return list(chosen.values())
+        found = {key: Found(self.graph.principles[key], score) for key, score in own.items()}
+        if hop:
+            for source, kind, target in self._flows:
+                score = own[target] + share * own[source]
+                if score > found[target].score:
+                    led = (kind, source) if own[target] < LEAST else ("", "")
+                    found[target] = Found(self.graph.principles[target], score, *led)
+        order = sorted(found.values(), key=lambda one: (-one.score, one.principle.key))
+        return [one for one in order[:limit] if one.score >= LEAST]
 
-    def _led(self, key: str, found: dict[str, Found]) -> list[Found]:
-        """What the links of a principle lead to: what it requires, then what contrasts with it."""
-        led = []
-        for step in self.graph.around(key):
-            kind = step.edge.kind
-            follows = kind == "contrasts" or (kind == "requires" and not step.backwards)
-            if follows and step.end in self.graph.principles:
-                score = found[step.end].score if step.end in found else 0.0
-                led.append(Found(self.graph.principles[step.end], score, kind, key))
-        return sorted(led, key=lambda one: HOPS.index(one.led_by))
+    def companions(self, found: Sequence[Found], *, limit: int = 5) -> list[Found]:
+        """What the links of those found lead to and is not among them: needs, then other sides."""
+        led: dict[str, Found] = {one.principle.key: one for one in found}
+        for kind in HOPS:
+            for one in found:
+                for source, how, target in self._flows:
+                    if source == one.principle.key and how == kind:
+                        principle = self.graph.principles[target]
+                        led.setdefault(target, Found(principle, one.score, kind, source))
+        return list(led.values())[len(found) : len(found) + limit]
+
+
+def _is_followed(step: Step) -> bool:
+    """From a principle to what it requires, and to either side of a contrast."""
+    kind = step.edge.kind
+    return kind == "contrasts" or (kind == "requires" and not step.backwards)
 
 
 # ---- Telling -------------------------------------------------------------------------------------
