@@ -70,7 +70,9 @@ def test_nothing_in_common_is_not_found() -> None:
     assert names(Index(None, None), "rent") == []
 
 
-@pytest.mark.parametrize("query", ['"', "a OR b*", "NEAR(x y)", "-x", "col:umn", "\0", "x" * 10**6])
+@pytest.mark.parametrize(
+    "query", ['"', "a OR b*", "NEAR(x y)", "-x", "col:umn", "\0", "a\udcff b", "x" * 10**6]
+)
 def test_hostile_queries_are_only_words(query: str) -> None:
     index = in_memory()
     put(index, TEXTS)

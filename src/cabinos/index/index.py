@@ -16,6 +16,7 @@ from cabinos.index.database import connect, explained, in_transaction
 from cabinos.index.encoder import Encoder
 from cabinos.index.fusion import Fused, fuse
 from cabinos.index.vectors import Vectors, packed
+from cabinos.store.encode import clean_text
 
 __all__ = ["Hit", "Index", "Passage", "Source"]
 
@@ -217,6 +218,7 @@ class Index:
         `kinds`: of these kinds alone. `under`: of files in these folders, or these files. `names`:
         of sources of these names. Raises SearchError if the file is damaged.
         """
+        query = clean_text(query)
         wanted = lexicon.words_of(query)
         if not wanted:
             return []

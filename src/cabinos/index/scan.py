@@ -26,7 +26,7 @@ class Found:
 def scan(root: Path, complain: Callable[[str], object]) -> Iterator[Found]:
     """The files beneath `root`, or `root` itself; the same order each time.
 
-    `complain` is told of each folder that cannot be read.
+    `complain` is told of each folder that cannot be read, and of names that are not text.
     """
     status = root.stat()
     if not root.is_dir():
@@ -46,6 +46,9 @@ def scan(root: Path, complain: Callable[[str], object]) -> Iterator[Found]:
         for entry in inside:
             if entry.name.startswith(".") or entry.name in LEFT_OUT:
                 continue
+            if not entry.name.isprintable() and not _is_unicode(entry.name):
+                complain(f"{entry.path!a}: its name is not UTF-8.")
+                continue
             try:
                 if entry.is_dir(follow_symlinks=False):
                     deeper.append(entry.path)
@@ -55,3 +58,12 @@ def scan(root: Path, complain: Callable[[str], object]) -> Iterator[Found]:
             except OSError:  # it went away meanwhile
                 continue
         waiting += reversed(deeper)
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether the name was UTF-8: Python keeps bytes that are not as halves of surrogate pairs."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
