@@ -172,16 +172,6 @@ def _minute(moment: datetime) -> str:
 # ---- Reading -------------------------------------------------------------------------------------
 
 
-<<<<<<< HEAD
-def _recall() -> Tool:
-    recall = Recall(exact=True)
-
-    @tool(
-        effect="pure",
-        hints="<asks> <my> what did i tell you do you remember recall what is my where did i when "
-        "is my who find note about did i say look up memory know i forgot told noted birthday "
-        "remind me owe where is",
-=======
 def _recalled(_arguments: Mapping[str, Any], result: str) -> str:
     """The best of the notes found, without their numbers and dates."""
     found = [text for line in result.splitlines() if (text := LINE.sub("", line)) != line]
@@ -190,28 +180,15 @@ def _recalled(_arguments: Mapping[str, Any], result: str) -> str:
     return "\n".join(f"You told me: {text}" for text in found[:MAX_TOLD])
 
 
-@tool(
-    effect="pure",
-    says=_recalled,
-    hints="<asks> <my> what did i tell you do you remember recall what is my where did i when is "
-    "my who find note about did i say look up memory know i forgot told noted birthday remind me "
-    "owe where is",
-)
-async def notes_recall(
-    query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
-    *,
-    context: Context,
-) -> Labelled:
-    """Finds what was remembered, by words: the best matches first."""
-    found = re.findall(r"\w+", query)
-    words = " OR ".join(f'"{word}"' for word in (stems(query) and _content(found)) or found)
-    if not words:
-        raise ToolError("the query has no words to look for.")
-    rows = await context.store.read(
-        f"SELECT {COLUMNS} FROM note_index JOIN note ON note.id = note_index.rowid "
-        f"WHERE note_index MATCH ? ORDER BY note_index.rank, note.id DESC LIMIT {MAX_ROWS + 1}",
-        (words,),
->>>>>>> main
+def _recall() -> Tool:
+    recall = Recall(exact=True)
+
+    @tool(
+        effect="pure",
+        says=_recalled,
+        hints="<asks> <my> what did i tell you do you remember recall what is my where did i when "
+        "is my who find note about did i say look up memory know i forgot told noted birthday "
+        "remind me owe where is",
     )
     async def notes_recall(
         query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
