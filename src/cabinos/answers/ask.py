@@ -78,7 +78,12 @@ class Library:
 
         One of a confidence below `limit` (default: the learnt one) is not given.
         """
-        passages = self.find(question)
+        return self.answer_from(question, self.find(question), limit)
+
+    def answer_from(
+        self, question: str, passages: Sequence[Passage], limit: float | None = None
+    ) -> Answer:
+        """`answer`, out of some of the passages, the best first."""
         found = extract(
             read_question(question), [one.text for one in passages], self._rare, self._most
         )

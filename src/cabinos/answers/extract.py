@@ -28,7 +28,7 @@ from cabinos.answers.question import KINDS, Question
 from cabinos.answers.spans import Sentence, Span, Token, sentences, spans
 from cabinos.drivers.ranking import STOP
 
-__all__ = ["FEATURES", "Found", "confidence_of", "extract", "features_of", "rarity"]
+__all__ = ["FEATURES", "Found", "confidence_of", "extract", "features_of", "rarity", "threshold"]
 
 SHAPES = ("date", "number", "name", "common")
 IN = frozenset("in on during since by before after around until".split())
@@ -54,6 +54,12 @@ FEATURES = (
     "rare",  # how rare the span's own words are
     *(f"{kind}:{shape}" for kind in KINDS for shape in SHAPES),
 )
+# (kind, shape) → the features that say so, of which one is 1.
+SHAPE_OF_KIND = {
+    (kind, shape): tuple(float((kind, shape) == (other, one)) for other in KINDS for one in SHAPES)
+    for kind in KINDS
+    for shape in SHAPES
+}
 SURE = ("covered", "beside", "elsewhere", "pairs", "near", "nearest", "fits", "lead", "missing")
 Array = NDArray[np.float64]
 
@@ -206,7 +212,6 @@ def _of_span(
         before = tokens[first - 2].lower
     leads = {"time": IN, "place": AT, "person": BY, "reason": FOR}.get(question.kind, frozenset())
     own = [rare.get(s, most) for s in content if s not in question.stems]
-    shape = f"{question.kind}:{span.shape}"
     return [
         asked,
         near,
@@ -219,7 +224,7 @@ def _of_span(
         float(before in leads),
         late,
         sum(own) / len(own) / most if own else 0.0,
-        *(float(shape == f"{kind}:{one}") for kind in KINDS for one in SHAPES),
+        *SHAPE_OF_KIND[question.kind, span.shape],
     ]
 
 
