@@ -78,18 +78,18 @@ def test_what_a_client_says_is_untrusted_and_only_a_person_approves(cabin: Cabin
     async def main() -> None:
         async with connected(cabin) as client:
             assert "approve" not in [tool.name for tool in (await client.list_tools()).tools]
-            request = 'call paint {"wall": "north"}'
+            request = 'call strike {"hour": 3}'  # who types it is not asked
             pid = (await call(client, "spawn", request=request))["pid"]
             told = await call(client, "wait", pid=pid)
             assert told["label"] == "untrusted"
-            assert "paint" in told["asks"][0]
-            assert not cabin.world.exists()
+            assert "strike" in told["asks"][0]
             (ask,) = cabin.json("asks")["asks"]
-            assert await asyncio.to_thread(cabin, "approve", str(ask["id"]))
-            assert (await call(client, "wait", pid=pid))["answer"] == "it says: north is painted"
+            assert (await asyncio.to_thread(cabin, "deny", str(ask["id"]))).returncode == 0
+            told = await call(client, "wait", pid=pid)
+            assert told["state"] == "exited"
 
     asyncio.run(main())
-    assert cabin.world.read_text() == "painted north\n"
+    assert not cabin.world.exists()
 
 
 def test_notes_keep_the_label_of_who_wrote_them(cabin: Cabin) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cabinos.answers.quote import Answer
     from cabinos.drivers.reader import Passage, Reader
     from cabinos.kernel.budget import Budget
+    from cabinos.kernel.kernel import Kernel
 
 __all__ = ["NOT_FOUND", "answer_from"]
 
@@ -122,12 +123,16 @@ def _asked(question: str, library: "Library", brain: str, budget: "Budget") -> "
             interactive=True,
         )
         pid, _feed = session.spawn(spawn)
-
-        async def result() -> Any:
-            return await session.kernel.process(pid).result()
-
-        value = session.do(result())
+        try:
+            value = session.do(_result(session.kernel, pid))
+        except BaseException:  # Ctrl-C, or a brain that fails: nobody asks it again later
+            session.do(session.kernel.kill(pid))
+            raise
     return of_brain(value, passages)
+
+
+async def _result(kernel: "Kernel", pid: int) -> Any:
+    return await kernel.process(pid).result()
 
 
 def _print(answer: "Answer") -> None:
