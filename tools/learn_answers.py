@@ -49,7 +49,7 @@ class Library:
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
         self.stems = [stems(text) for text in texts]
-        self.rare, self.most = dict(rarity(texts)), math.log(1 + len(texts))
+        self.rare, self.most = dict(rarity(self.stems)), math.log(1 + len(texts))
 
     def read(self, query: tuple[str, ...], without: int | None = None) -> list[int]:
         """The passages that are looked into, the best first."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cabinos.answers.ask import TOGETHER, Library, shown_to_brain, together
 from cabinos.answers.extract import FEATURES, SURE, features_of, rarity
 from cabinos.answers.question import read_question
+from cabinos.drivers.ranking import stems
 from cabinos.drivers.reader import Passage
 
 TEXTS = (
@@ -87,7 +88,9 @@ def test_features_and_weights_belong_together() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=60), st.lists(st.text("abC1 .,", max_size=80), max_size=3))
 def test_features_are_finite_numbers(question: str, passages: list[str]) -> None:
-    found, table = features_of(read_question(question), passages, rarity(passages), 1.0)
+    found, table = features_of(
+        read_question(question), passages, rarity([stems(text) for text in passages]), 1.0
+    )
     assert table.shape == (len(found), len(FEATURES))
     assert np.isfinite(table).all()
 

@@ -56,10 +56,9 @@ class Library:
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.passages = list(together(passages))
-        texts = [passage.text for passage in self.passages]
-        self._stems = [stems(text) for text in texts]
-        self._rare = rarity(texts)
-        self._most = math.log(1 + len(texts))
+        self._stems = [stems(passage.text) for passage in self.passages]
+        self._rare = rarity(self._stems)
+        self._most = math.log(1 + len(self.passages))
 
     @classmethod
     def of(cls, reader: Reader) -> "Library":

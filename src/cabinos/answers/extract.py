@@ -82,9 +82,9 @@ class Candidate:
     passage: int
 
 
-def rarity(passages: Sequence[str]) -> Mapping[str, float]:
-    """ln(1 + N/n) of each stem that n of the N passages hold."""
-    counts = Counter(s for text in passages for one in sentences(text) for s in one.stems)
+def rarity(passages: Sequence[Sequence[str]]) -> Mapping[str, float]:
+    """ln(1 + N/n) of each stem that n of the N passages (as stems) hold."""
+    counts = Counter(word for words in passages for word in set(words))
     return {word: math.log(1 + len(passages) / n) for word, n in counts.items()}
 
 
@@ -99,7 +99,7 @@ def extract(
     if not found:
         return None
     learnt = _weights()
-    scores = table @ np.array([learnt["choose"].get(name, 0.0) for name in FEATURES])
+    scores = table @ np.array([learnt["choose"][name] for name in FEATURES])
     best = int(scores.argmax())
     chosen = found[best]
     sure = confidence_of(table, scores, best)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from cabinos.drivers.ranking import STOP, stem
+from cabinos.drivers.ranking import STOP, stem, stems
 
 __all__ = ["Sentence", "Span", "sentences", "spans"]
 
@@ -69,7 +69,7 @@ class Token:
     @cached_property
     def stem(self) -> str:
         """Without its endings."""
-        return stem(self.lower)
+        return stem(self.lower.replace("\u2019", "'"))
 
     @cached_property
     def plain(self) -> bool:
@@ -104,7 +104,7 @@ class Sentence:
     @cached_property
     def stems(self) -> frozenset[str]:
         """The stems of its content words."""
-        return frozenset(token.stem for token in self.tokens if token.lower not in STOP)
+        return frozenset(stems(self.text))
 
 
 @dataclass(frozen=True, slots=True)
