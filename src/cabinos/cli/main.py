@@ -80,6 +80,16 @@ SECTIONS = {
             "Run process PID again over its journal: is every step the same?",
         ),
     },
+    "Documents": {
+        "index": (
+            "cabinos.cli.index:index_command",
+            "Make the files in PATHS searchable, and keep them so.",
+        ),
+        "search": (
+            "cabinos.cli.search:search_command",
+            "Find what indexed files say about QUERY, by words and by meaning.",
+        ),
+    },
     "Questions": {
         "asks": (
             "cabinos.cli.asks:asks_command",
@@ -98,6 +108,12 @@ SECTIONS = {
             "Answer question ASK in words.",
         ),
     },
+    "Skills": {
+        "skill": (
+            "cabinos.cli.skill:skill_group",
+            "Make, check, find and share skills: instructions with checked knowledge.",
+        ),
+    },
     "The machine": {
         "up": (
             "cabinos.cli.up:up_command",
@@ -106,6 +122,10 @@ SECTIONS = {
         "serve": (
             "cabinos.cli.serve:serve_command",
             "Serve OpenAI's API: /v1/chat/completions, /v1/responses, /v1/models and more.",
+        ),
+        "mcp": (
+            "cabinos.cli.mcp:mcp_command",
+            "Serve MCP: processes, memory and skills for any client.",
         ),
         "spawn": (
             "cabinos.cli.up:spawn_command",

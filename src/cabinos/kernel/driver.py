@@ -121,7 +121,8 @@ class Driver:
     """A device: its tools, its models, and how to close it.
 
     `observe` is called with the kernel when it starts, and returns what is to be called at its end:
-    for devices that only listen to its events.
+    for devices that only listen to its events. `brief(request, count, most)` returns trusted text
+    that a model should read before the request, or ""; at most so many tokens as `count` counts.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Driver:
     models: Sequence["Model"] = ()
     close: Callable[[], Awaitable[None]] | None = None
     observe: Callable[["Machine"], Callable[[], None]] | None = None
+    brief: Callable[[str, Callable[[str], int], int], str] | None = None
 
 
 @overload
