@@ -23,9 +23,9 @@ FOLDER = click.Path(path_type=Path)
 
 @click.group("skill")
 def skill_group() -> None:
-    """Packages of instructions and checked knowledge, in the Agent Skills format.
+    """Make, check, find and share skills: instructions with checked knowledge.
 
-    Skills are found in Cabin's home, in the box, and in .agents/skills and .claude/skills of the
+    They have the Agent Skills format, and are found in Cabin's home, in the box, and in .agents/skills and .claude/skills of the
     current and the home folder. A NAME below may also be the path of a skill's folder.
     """
 

@@ -9,6 +9,7 @@ from trusted skills alone, since whoever reads a stranger's text has read it.
 """
 
 import asyncio
+import logging
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -35,6 +36,7 @@ SHOWN = 5  # skills, and principles, of one search
 COMPANY = 3  # principles that their links lead to
 MOST = 30_000  # characters of a file that are shown at a time
 RUNNERS = {".py": "python3", ".sh": "sh", ".bash": "bash", ".js": "node"}
+log = logging.getLogger("cabinos.skills")
 SECTION = {"pin": list, "brief": int}  # the keys of [skills]
 
 
@@ -65,8 +67,20 @@ class Library:
         if self._loaded is None:
             catalog = Catalog.read()
             graph = compile_graph(catalog.skills)
+            for name in self.pinned:
+                self._tell(catalog, name)
             self._loaded = catalog, graph, Chooser(catalog.skills), Searcher(graph)
         return self._loaded
+
+    def _tell(self, catalog: Catalog, name: str) -> None:
+        """Warns of a pinned skill that cannot guide."""
+        try:
+            trusted = catalog.get(name).trusted
+        except SkillError as error:
+            log.warning("[skills] pin: %s", error)
+            return
+        if not trusted:
+            log.warning("[skills] pin: %s is not trusted: cabin skill install --trust", name)
 
     def entry(self, name: str) -> Entry:
         """A skill by its name, for a tool. Raises ToolError."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cabinos.drivers.ranking import stems
-from cabinos.skills.graph import Graph, Step, fields_of
+from cabinos.skills.graph import Graph, fields_of
 from cabinos.skills.knowledge import Principle
 from cabinos.skills.package import Skill
 from cabinos.skills.rank import Embed, Ranker, Score
@@ -106,12 +106,7 @@ class Searcher:
         self.graph = graph
         self._keys = list(graph.principles)
         self._ranker = Ranker([fields_of(p) for p in graph.principles.values()], embed)
-        self._flows = [
-            (step.start, step.edge.kind, step.end)
-            for key in self._keys
-            for step in graph.around(key)
-            if _is_followed(step) and step.end in graph.principles
-        ]
+        self._flows = list(_flows(graph))
 
     def search(
         self, question: str, *, limit: int = 5, hop: bool = True, share: float = FLOW
@@ -146,10 +141,13 @@ class Searcher:
         return list(led.values())[len(found) : len(found) + limit]
 
 
-def _is_followed(step: Step) -> bool:
-    """From a principle to what it requires, and to either side of a contrast."""
-    kind = step.edge.kind
-    return kind == "contrasts" or (kind == "requires" and not step.backwards)
+def _flows(graph: Graph) -> Iterator[tuple[str, str, str]]:
+    """(from, kind, to): from a principle to what it requires, and to either side of a contrast."""
+    for edge in graph.edges:
+        if edge.kind in HOPS and edge.target in graph.principles:
+            yield edge.source, edge.kind, edge.target
+            if edge.kind == "contrasts":
+                yield edge.target, edge.kind, edge.source
 
 
 # ---- Telling -------------------------------------------------------------------------------------
