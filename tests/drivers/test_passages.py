@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cabinos.drivers import passages
-from cabinos.drivers.passages import driver, passages_of
+from cabinos.drivers.lines import passages_of
+from cabinos.drivers.passages import driver
 from cabinos.drivers.ranking import best, stem, stems
 from cabinos.kernel.capability import Capabilities, files
 from cabinos.kernel.errors import ToolError

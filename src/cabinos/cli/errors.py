@@ -58,6 +58,7 @@ def clear_errors(debug: bool) -> Iterator[None]:
 OWN = (
     ("cabinos.brain.errors", "BrainError"),
     ("cabinos.engine.errors", "EngineError"),
+    ("cabinos.index.errors", "SearchError"),
     ("cabinos.kernel.errors", "KernelError"),
     ("cabinos.lab.evaluate.errors", "EvalError"),
     ("cabinos.skills.errors", "SkillError"),

@@ -80,6 +80,16 @@ SECTIONS = {
             "Run process PID again over its journal: is every step the same?",
         ),
     },
+    "Documents": {
+        "index": (
+            "cabinos.cli.index:index_command",
+            "Make the files in PATHS searchable, and keep them so.",
+        ),
+        "search": (
+            "cabinos.cli.search:search_command",
+            "Find what indexed files say about QUERY, by words and by meaning.",
+        ),
+    },
     "Questions": {
         "asks": (
             "cabinos.cli.asks:asks_command",

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from cabinos.drivers.ranking import stems
+from cabinos.drivers.recall import Recall
 from cabinos.drivers.reminders import Reminders
 from cabinos.drivers.when import parse
 from cabinos.drivers.zones import system_zone, zone_of
@@ -25,6 +26,8 @@ __all__ = ["driver"]
 
 MAX_TEXT = 10_000  # characters of one note
 MAX_ROWS = 50  # notes of one answer
+MAX_NEAR = 3  # of them, that share no word with what was asked
+MOST = 5_000  # notes that are looked at for what they mean, the newest
 MAX_CANDIDATES = 5  # things that are named where several fit
 MORNING = clock_time(9)  # of a reminder that names only a day
 
@@ -54,7 +57,7 @@ def driver(
     def here() -> datetime:
         return now().astimezone(zone)
 
-    tools = [*_writers(here, reminders), notes_recall, notes_list, _done(now), notes_forget]
+    tools = [*_writers(here, reminders), _recall(), notes_list, _done(now), notes_forget]
     return Driver("notes", tools=tools, observe=reminders.observe)
 
 
@@ -154,28 +157,40 @@ def _minute(moment: datetime) -> str:
 # ---- Reading -------------------------------------------------------------------------------------
 
 
-@tool(
-    effect="pure",
-    hints="<asks> <my> what did i tell you do you remember recall what is my where did i when is "
-    "my who find note about did i say look up memory know i forgot told noted birthday remind me "
-    "owe where is",
-)
-async def notes_recall(
-    query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
-    *,
-    context: Context,
-) -> Labelled:
-    """Finds what was remembered, by words: the best matches first."""
-    found = re.findall(r"\w+", query)
-    words = " OR ".join(f'"{word}"' for word in (stems(query) and _content(found)) or found)
-    if not words:
-        raise ToolError("the query has no words to look for.")
-    rows = await context.store.read(
-        f"SELECT {COLUMNS} FROM note_index JOIN note ON note.id = note_index.rowid "
-        f"WHERE note_index MATCH ? ORDER BY note_index.rank, note.id DESC LIMIT {MAX_ROWS + 1}",
-        (words,),
+def _recall() -> Tool:
+    recall = Recall(exact=True)
+
+    @tool(
+        effect="pure",
+        hints="<asks> <my> what did i tell you do you remember recall what is my where did i when "
+        "is my who find note about did i say look up memory know i forgot told noted birthday "
+        "remind me owe where is",
     )
-    return _told(rows, "Nothing like that was remembered.")
+    async def notes_recall(
+        query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
+        *,
+        context: Context,
+    ) -> Labelled:
+        """Finds what was remembered, by words: the best matches first."""
+        found = re.findall(r"\w+", query)
+        if not found:
+            raise ToolError("the query has no words to look for.")
+        words = " OR ".join(f'"{word}"' for word in (stems(query) and _content(found)) or found)
+        rows = await context.store.read(
+            f"SELECT {COLUMNS} FROM note_index JOIN note ON note.id = note_index.rowid "
+            f"WHERE note_index MATCH ? ORDER BY note_index.rank, note.id DESC LIMIT {MAX_ROWS + 1}",
+            (words,),
+        )
+        every = await context.store.read(
+            f"SELECT {COLUMNS} FROM note ORDER BY id DESC LIMIT {MOST}"
+        )
+        known = {row[0] for row in rows}
+        others = {row[0]: row for row in every if row[0] not in known}
+        near = await recall.rank(query, {row[0]: row[3] for row in every})
+        rows += [others[number] for number in near if number in others][:MAX_NEAR]
+        return _told(rows, "Nothing like that was remembered.")
+
+    return notes_recall
 
 
 def _content(words: list[str]) -> list[str]:

@@ -1,12 +1,13 @@
 """Device: the passages of granted documents that answer a question.
 
 Every text file in the granted folders is read at each call, a line at a time or, where lines are
-wrapped, a paragraph: nothing is indexed, so nothing is out of date. The search stops after some
-seconds or megabytes, and says so.
+wrapped, a paragraph, so nothing is out of date. The search stops after some seconds or megabytes,
+and says so. Where `cabin index` knows the folders, and nothing in them has changed since, the index
+answers instead (`indexed`).
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -14,8 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cabinos.drivers import documents, text
+from cabinos.drivers import documents, indexed, text
 from cabinos.drivers.beneath import Place, open_file, shown, walk
+from cabinos.drivers.lines import passages_of
 from cabinos.drivers.ranking import best, stems
 from cabinos.kernel.driver import Context, Driver, tool
 from cabinos.kernel.errors import ToolError
@@ -29,7 +31,6 @@ MAX_DOCUMENTS = 20  # PDF, Word and HTML files of one search: each takes a proce
 PATIENCE = 15.0  # seconds of one search
 SHOWN = 3  # passages
 LENGTH = 300  # characters of a passage that is shown
-PARAGRAPH = 600  # characters of lines that are read as one passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ async def files_passages(
         raise ToolError("no folder was granted, so there are no documents to look into.")
     if not stems(query):
         raise ToolError("the question has no words to look for.")
+    known = await asyncio.to_thread(indexed.find, context.capabilities.files, query, SHOWN)
+    if known is not None:
+        return "\n".join(f"{found.where}: {_clipped(found.text, query)}" for found in known) or (
+            "No document says anything about that (all indexed files were searched)."
+        )
     places = [Place(grant, ()) for grant in context.capabilities.files]
     search = _Search(monotonic() + PATIENCE)
     await asyncio.to_thread(search.read, places)
@@ -142,37 +148,6 @@ class _Search:
         """The passages that say most about the query."""
         words = [stems(passage.text) for passage in self._passages]
         return [self._passages[at] for at in best(query, words, SHOWN)]
-
-
-def passages_of(content: str) -> Iterator[tuple[int, str]]:
-    """(number of its first line, text) of each passage.
-
-    Lines that wrap, each long and none a heading or an item of a list, are one passage.
-    """
-    lines: list[str] = []
-    first = 1
-    for number, line in enumerate(content.splitlines(), 1):
-        words = " ".join(line.split())
-        wraps = bool(lines) and _wraps(lines[-1]) and bool(words) and not _begins(words)
-        if lines and not (wraps and sum(map(len, lines)) < PARAGRAPH):
-            yield first, " ".join(lines)
-            lines = []
-        if words:
-            if not lines:
-                first = number
-            lines.append(words[: text.LINE])
-    if lines:
-        yield first, " ".join(lines)
-
-
-def _wraps(line: str) -> bool:
-    """Whether a line looks as if its sentence went on in the next."""
-    return len(line) >= 50 and not line.startswith(("#", "|"))
-
-
-def _begins(line: str) -> bool:
-    """Whether a line begins something of its own: an item, a heading, a row."""
-    return line[0] in "#-*+|>•" or (line[0].isdigit() and line[:4].find(".") > 0)
 
 
 def _clipped(passage: str, query: str) -> str:
