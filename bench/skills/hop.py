@@ -22,6 +22,7 @@ from skill_bench import HERE, options, report
 
 from cabinos.skills.catalog import library_folder, skill_folders
 from cabinos.skills.graph import compile_graph
+from cabinos.skills.meaning import encoder
 from cabinos.skills.package import read_skill
 from cabinos.skills.retrieval import FLOW, Found, Searcher
 
@@ -65,7 +66,7 @@ def main() -> int:
     given = options(__doc__).parse_args()
     rows = load(HERE / "paraphrases.jsonl")[:: 3 if given.quick else 1]
     skills = [read_skill(path) for path in skill_folders(library_folder())]
-    searcher = Searcher(compile_graph(skills))
+    searcher = Searcher(compile_graph(skills), encoder())
     ways: dict[str, Callable[[str], list[str]]] = {
         "no hop": lambda q: keys(searcher.search(q, hop=False)),
         SHIPPED: lambda q: keys(searcher.search(q)),

@@ -25,8 +25,9 @@ FOLDER = click.Path(path_type=Path)
 def skill_group() -> None:
     """Make, check, find and share skills: instructions with checked knowledge.
 
-    They have the Agent Skills format, and are found in Cabin's home, in the box, and in .agents/skills and .claude/skills of the
-    current and the home folder. A NAME below may also be the path of a skill's folder.
+    They have the Agent Skills format, and are found in Cabin's home, in the box, and in
+    .agents/skills and .claude/skills of the current and the home folder. A NAME below may also be
+    the path of a skill's folder.
     """
 
 
@@ -57,13 +58,14 @@ def check_command(names: tuple[str, ...], record: bool, as_json: bool) -> None:
     Without NAMES, all that are in the box and in Cabin's home. Exit code 1 if anything is wrong.
     """
     from cabinos.skills.check import check
+    from cabinos.skills.meaning import encoder
 
     catalog = _catalog()
     own = [e.skill.folder.path for e in catalog.entries if e.origin != "found"]
     paths = [_path(catalog, name) for name in names] or own
     reports = []
     for path in paths:
-        report = check(path, _with(catalog, path))
+        report = check(path, _with(catalog, path), encoder())
         if record and report.skill is not None:
             report = _record(report, catalog)
         reports.append(report)
@@ -79,6 +81,7 @@ def _record(report: "Report", catalog: "Catalog") -> "Report":
     """Writes what was measured, unless something else is wrong, and checks again."""
     from cabinos.skills.check import check
     from cabinos.skills.evals import RECORDED, to_record
+    from cabinos.skills.meaning import encoder
 
     skill, scores = report.skill, report.scores
     seals = ("recorded", "changed since")
@@ -89,7 +92,7 @@ def _record(report: "Report", catalog: "Catalog") -> "Report":
     path = skill.folder.path / RECORDED
     path.parent.mkdir(exist_ok=True)
     path.write_text(to_record(skill, scores), encoding="utf-8")
-    return check(report.path, _with(catalog, report.path))
+    return check(report.path, _with(catalog, report.path), encoder())
 
 
 def _tell(report: "Report") -> None:
@@ -180,13 +183,15 @@ def _entry_data(entry: "Entry") -> dict[str, Any]:
 @as_json
 def search_command(words: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Find the skills and principles for a question."""
+    from cabinos.skills.meaning import encoder
     from cabinos.skills.retrieval import Chooser, Searcher, told
 
     catalog = _catalog()
     graph = _compile(catalog.skills)
     question = " ".join(words)
-    chosen = Chooser(catalog.skills).choose(question, limit=limit)
-    searcher = Searcher(graph)
+    vectors = encoder()
+    chosen = Chooser(catalog.skills, vectors).choose(question, limit=limit)
+    searcher = Searcher(graph, vectors)
     found = searcher.search(question, limit=limit)
     found += searcher.companions(found, limit=limit)
     if as_json:

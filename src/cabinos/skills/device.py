@@ -25,6 +25,7 @@ from cabinos.kernel.errors import Denied, KernelError, ToolError
 from cabinos.skills.catalog import Catalog, Entry
 from cabinos.skills.errors import SkillError
 from cabinos.skills.graph import Graph, compile_graph
+from cabinos.skills.meaning import encoder
 from cabinos.skills.package import MAIN
 from cabinos.skills.retrieval import Chooser, Found, Searcher, pack, told
 
@@ -69,7 +70,9 @@ class Library:
             graph = compile_graph(catalog.skills)
             for name in self.pinned:
                 self._tell(catalog, name)
-            self._loaded = catalog, graph, Chooser(catalog.skills), Searcher(graph)
+            vectors = encoder()
+            chooser = Chooser(catalog.skills, vectors)
+            self._loaded = catalog, graph, chooser, Searcher(graph, vectors)
         return self._loaded
 
     def _tell(self, catalog: Catalog, name: str) -> None:

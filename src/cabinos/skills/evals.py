@@ -10,13 +10,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cabinos.skills.errors import SkillError
 from cabinos.skills.graph import Graph
 from cabinos.skills.package import Skill
-from cabinos.skills.rank import Embed
 from cabinos.skills.retrieval import Chooser, Chosen, Searcher
+
+if TYPE_CHECKING:
+    from cabinos.index.encoder import Encoder
 
 __all__ = ["RECORDED", "Scores", "measure", "read_recorded", "sealed", "to_record"]
 
@@ -49,12 +51,12 @@ class Scores:
 
 
 def measure(
-    skill: Skill, others: Sequence[Skill], graph: Graph, embed: Embed | None = None
+    skill: Skill, others: Sequence[Skill], graph: Graph, encoder: "Encoder | None" = None
 ) -> Scores:
     """Measures a skill among others, as they would be on one machine. Raises SkillError."""
     shown = fired = misfired = found = None
     triggers = _triggers(skill)
-    chooser = Chooser([skill, *(other for other in others if other.name != skill.name)], embed)
+    chooser = Chooser([skill, *(other for other in others if other.name != skill.name)], encoder)
     if triggers["should"]:
         chosen = [_own(chooser, request, skill) for request in triggers["should"]]
         shown = _share(one is not None for one in chosen)
@@ -63,7 +65,7 @@ def measure(
         chosen = [_own(chooser, request, skill) for request in triggers["should_not"]]
         misfired = _share(one is not None and one.fires for one in chosen)
     if questions := _questions(skill):
-        searcher = Searcher(graph, embed)
+        searcher = Searcher(graph, encoder)
         shares = []
         for question, wanted in questions:
             keys = {one.principle.key for one in searcher.search(question, limit=FIRST)}

@@ -12,12 +12,16 @@ is worth). What else is one step away from those found comes after them, as comp
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cabinos.drivers.ranking import stems
 from cabinos.skills.graph import Graph, fields_of
 from cabinos.skills.knowledge import Principle
 from cabinos.skills.package import Skill
-from cabinos.skills.rank import Embed, Ranker, Score
+from cabinos.skills.rank import Ranker, Score
+
+if TYPE_CHECKING:
+    from cabinos.index.encoder import Encoder
 
 __all__ = ["FIRES", "SHOWN", "Chooser", "Chosen", "Found", "Searcher", "pack", "told"]
 
@@ -47,12 +51,12 @@ class Chooser:
     A skill is as good as the best of its parts: what it says of itself, or one of its principles.
     """
 
-    def __init__(self, skills: Sequence[Skill], embed: Embed | None = None) -> None:
+    def __init__(self, skills: Sequence[Skill], encoder: "Encoder | None" = None) -> None:
         self.skills = list(skills)
         parts = [(n, fields) for n, skill in enumerate(skills) for fields in _parts(skill)]
         self._owners = [n for n, _ in parts]
         self._names = [set(stems(skill.name.replace("-", " "))) for skill in skills]
-        self._ranker = Ranker([fields for _, fields in parts], embed)
+        self._ranker = Ranker([fields for _, fields in parts], encoder)
 
     def choose(
         self, request: str, *, limit: int = SHOWN, pinned: Collection[str] = ()
@@ -102,10 +106,10 @@ class Found:
 class Searcher:
     """Searches one graph, again and again."""
 
-    def __init__(self, graph: Graph, embed: Embed | None = None) -> None:
+    def __init__(self, graph: Graph, encoder: "Encoder | None" = None) -> None:
         self.graph = graph
         self._keys = list(graph.principles)
-        self._ranker = Ranker([fields_of(p) for p in graph.principles.values()], embed)
+        self._ranker = Ranker([fields_of(p) for p in graph.principles.values()], encoder)
         self._flows = list(_flows(graph))
 
     def search(
