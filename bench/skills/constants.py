@@ -127,7 +127,7 @@ def _own(searcher: Searcher, library: list[Skill], flow: float) -> float:
     for skill in library:
         for row in json.loads(skill.folder.text("evals/questions.json")):
             wanted = {f"{skill.name}#{one}" for one in row["principles"]}
-            found = {f.principle.key for f in searcher.search(row["question"], share=flow)}
+            found = {f.principle.key for f in searcher.search(row["question"], flow=flow)}
             shares.append(len(wanted & found) / len(wanted))
     return sum(shares) / len(shares)
 

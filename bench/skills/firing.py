@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from skill_bench import HERE, options, report
 
@@ -85,7 +86,7 @@ def main() -> int:
         fires += fired == [right.name]
         wrong += bool(fired) and fired != [right.name]
     asked = len(rows) - near
-    figures = {
+    figures: dict[str, Any] = {
         "skills": len(by_intent),
         "requests": asked,
         "near_misses": near,

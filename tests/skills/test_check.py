@@ -10,7 +10,6 @@ from skills_ref.validator import validate
 from cabinos.skills.catalog import library_folder, skill_folders
 from cabinos.skills.check import check
 from cabinos.skills.evals import RECORDED, Scores, to_record
-from cabinos.skills.meaning import encoder
 from cabinos.skills.package import read_skill
 from cabinos.skills.template import create
 from tests.skills.conftest import HEAD, KNOWLEDGE, SOURCE, Make
@@ -111,7 +110,7 @@ def test_broken_evals_are_an_error(make: Make, file: str, content: str) -> None:
 @pytest.mark.parametrize("path", SHIPPED)
 def test_shipped_skills_pass_every_check(path: Path) -> None:
     others = [read_skill(other) for other in skill_folders(library_folder())]
-    report = check(path, others, encoder())
+    report = check(path, others)
     assert not report.findings
     assert report.scores is not None
     assert None not in (report.scores.shown, report.scores.misfired, report.scores.found)

@@ -58,14 +58,13 @@ def check_command(names: tuple[str, ...], record: bool, as_json: bool) -> None:
     Without NAMES, all that are in the box and in Cabin's home. Exit code 1 if anything is wrong.
     """
     from cabinos.skills.check import check
-    from cabinos.skills.meaning import encoder
 
     catalog = _catalog()
     own = [e.skill.folder.path for e in catalog.entries if e.origin != "found"]
     paths = [_path(catalog, name) for name in names] or own
     reports = []
     for path in paths:
-        report = check(path, _with(catalog, path), encoder())
+        report = check(path, _with(catalog, path))
         if record and report.skill is not None:
             report = _record(report, catalog)
         reports.append(report)
@@ -81,7 +80,6 @@ def _record(report: "Report", catalog: "Catalog") -> "Report":
     """Writes what was measured, unless something else is wrong, and checks again."""
     from cabinos.skills.check import check
     from cabinos.skills.evals import RECORDED, to_record
-    from cabinos.skills.meaning import encoder
 
     skill, scores = report.skill, report.scores
     seals = ("recorded", "changed since")
@@ -92,7 +90,7 @@ def _record(report: "Report", catalog: "Catalog") -> "Report":
     path = skill.folder.path / RECORDED
     path.parent.mkdir(exist_ok=True)
     path.write_text(to_record(skill, scores), encoding="utf-8")
-    return check(report.path, _with(catalog, report.path), encoder())
+    return check(report.path, _with(catalog, report.path))
 
 
 def _tell(report: "Report") -> None:

@@ -3,16 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from cabinos.skills.errors import SkillError
 from cabinos.skills.evals import Scores, measure, read_recorded, sealed
 from cabinos.skills.graph import Graph, compile_graph
 from cabinos.skills.package import MAIN, MAX_LINES, Skill, read_skill
 from cabinos.skills.sources import LEAST_QUOTE
-
-if TYPE_CHECKING:
-    from cabinos.index.encoder import Encoder
 
 __all__ = ["Finding", "Report", "check", "check_knowledge"]
 
@@ -46,7 +43,7 @@ class Report:
         return not any(finding.level == "error" for finding in self.findings)
 
 
-def check(path: Path, others: Sequence[Skill] = (), encoder: "Encoder | None" = None) -> Report:
+def check(path: Path, others: Sequence[Skill] = ()) -> Report:
     """Checks the skill at `path` among others, which its links may lead to."""
     try:
         skill = read_skill(path)
@@ -57,7 +54,7 @@ def check(path: Path, others: Sequence[Skill] = (), encoder: "Encoder | None" = 
     findings = [*_head(skill), *check_knowledge(skill, graph)]
     report = Report(path, skill, findings)
     try:
-        report.scores = measure(skill, around, graph, encoder)
+        report.scores = measure(skill, around, graph)
         findings += _recorded(skill, report.scores)
     except SkillError as error:
         findings.append(Finding("error", _without(str(error), path), path))
