@@ -36,7 +36,13 @@ PRINCIPLES = 3  # that come with them at most
 SHOWN = 5  # skills, and principles, of one search
 COMPANY = 3  # principles that their links lead to
 MOST = 30_000  # characters of a file that are shown at a time
-RUNNERS = {".py": "python3", ".sh": "sh", ".bash": "bash", ".js": "node"}
+RUNNERS = {
+    # Compiled files beside a script are no part of the skill, and are not to be run in its place.
+    ".py": ("python3", "-X", "pycache_prefix=/tmp/pycache"),
+    ".sh": ("sh",),
+    ".bash": ("bash",),
+    ".js": ("node",),
+}
 log = logging.getLogger("cabinos.skills")
 SECTION = {"pin": list, "brief": int}  # the keys of [skills]
 
@@ -226,7 +232,7 @@ def _running(library: Library) -> Tool:
             raise ToolError(str(error)) from error
         name = f"skill-{entry.skill.name}"
         grant = FileGrant(entry.skill.folder.path.resolve(), "r", name)
-        words = [runner, f"/files/{name}/{path}", *(arguments or [])]
+        words = [*runner, f"/files/{name}/{path}", *(arguments or [])]
         inside = replace(context, capabilities=_with(context.capabilities, grant))
         said = await shell.run(inside, command=shlex.join(words), timeout=timeout)
         return str(said)
