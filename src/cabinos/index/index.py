@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from cabinos.store.encode import clean_text
 __all__ = ["Hit", "Index", "Passage", "Source"]
 
 POOL = 200  # passages of each ranking that are fused
-BATCH = 2000  # passages that get new vectors in one transaction
 MARK = "\x02"  # before each matched word in what FTS5's highlight() returns, and
 END = "\x03"  # behind it
 
@@ -179,8 +178,8 @@ class Index:
             ((left,),) = self.rows(f"SELECT count(*) {missing}")
             if not left:
                 return
-            yield left
-            rows = self.rows(f"SELECT id, heading, text {missing} LIMIT {BATCH}")
+            yield int(left)
+            rows = self.rows(f"SELECT id, heading, text {missing} LIMIT {self.encoder.batch}")
             vectors = self._encoded([_said(Passage(text, heading)) for _, heading, text in rows])
             with self.writing() as db:
                 if not self._is_encoders(db):
@@ -321,7 +320,7 @@ class Index:
 
     # ---- the file --------------------------------------------------------------------------------
 
-    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """What a query finds."""
         with self._lock, self._explained():
             return self._db.execute(sql, parameters).fetchall()

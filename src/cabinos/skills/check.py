@@ -9,7 +9,6 @@ from cabinos.skills.errors import SkillError
 from cabinos.skills.evals import Scores, measure, read_recorded, sealed
 from cabinos.skills.graph import Graph, compile_graph
 from cabinos.skills.package import MAIN, MAX_LINES, Skill, read_skill
-from cabinos.skills.rank import Embed
 from cabinos.skills.sources import LEAST_QUOTE
 
 __all__ = ["Finding", "Report", "check", "check_knowledge"]
@@ -44,7 +43,7 @@ class Report:
         return not any(finding.level == "error" for finding in self.findings)
 
 
-def check(path: Path, others: Sequence[Skill] = (), embed: Embed | None = None) -> Report:
+def check(path: Path, others: Sequence[Skill] = ()) -> Report:
     """Checks the skill at `path` among others, which its links may lead to."""
     try:
         skill = read_skill(path)
@@ -55,7 +54,7 @@ def check(path: Path, others: Sequence[Skill] = (), embed: Embed | None = None) 
     findings = [*_head(skill), *check_knowledge(skill, graph)]
     report = Report(path, skill, findings)
     try:
-        report.scores = measure(skill, around, graph, embed)
+        report.scores = measure(skill, around, graph)
         findings += _recorded(skill, report.scores)
     except SkillError as error:
         findings.append(Finding("error", _without(str(error), path), path))
