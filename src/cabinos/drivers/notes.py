@@ -38,17 +38,28 @@ COLUMNS = (
     "note.readers"
 )
 Row = tuple[Any, ...]
-NoteText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-ListName = Annotated[str, Field(max_length=60, description="like shopping")]
+STATEMENT, LIST_NAME = {"x-copy": "statement"}, {"x-copy": "list"}
+NoteText = Annotated[
+    str, Field(min_length=1, max_length=MAX_TEXT, json_schema_extra=dict(STATEMENT))
+]
+ListName = Annotated[
+    str, Field(max_length=60, description="like shopping", json_schema_extra=dict(LIST_NAME))
+]
 Thing = Annotated[
     str,
     BeforeValidator(lambda thing: str(thing) if isinstance(thing, int) else thing),
-    Field(min_length=1, max_length=1_000, description="its number, or words that are in it"),
+    Field(
+        min_length=1,
+        max_length=1_000,
+        description="its number, or words that are in it",
+        json_schema_extra=dict(STATEMENT),
+    ),
 ]
 NUMBER = re.compile(r"(?:#|(?:number|no\.?|note|item|task|reminder) )?(\d{1,18})")
 LINE = re.compile(r"^(\d+) \(([^)]*)\): ")  # what `_line` puts before a text
 ENDED = re.compile(r"^\d+ is (?:done|forgotten): ")
 MAX_TOLD = 3  # notes that a person is told who asked for one
+LAST_NUMBER = re.compile(r"(?:#|\b(?:number|no\.?|note|item|task|reminder) )(\d{1,18})\W*$")
 OPEN = "kind = 'todo' AND done IS NULL"
 
 
@@ -260,7 +271,14 @@ async def notes_list(
     kind: Annotated[
         Literal["todo", "note", "done"], Field(description="open things to do, notes, or done")
     ] = "todo",
-    list: Annotated[str, Field(max_length=60, description="like shopping; otherwise all")] = "",  # noqa: A002
+    list: Annotated[  # noqa: A002
+        str,
+        Field(
+            max_length=60,
+            description="like shopping; otherwise all",
+            json_schema_extra=dict(LIST_NAME),
+        ),
+    ] = "",
     *,
     context: Context,
 ) -> Labelled:
@@ -369,18 +387,13 @@ async def _find(context: Context, thing: str, among: str) -> Row:
     Raises ToolError if that is none, or several.
     """
     if number := NUMBER.fullmatch(thing.strip().lower()):
-        rows = await context.store.read(
-            f"SELECT {COLUMNS} FROM note WHERE id = ?", (int(number[1]),)
-        )
-        if not rows:
-            raise ToolError(
-                f"there is no note {number[1]}; notes_list and notes_recall tell the numbers."
-            )
-        return rows[0]
+        return await _numbered(context, int(number[1]))
     wanted = set(stems(thing))
     rows = await context.store.read(f"SELECT {COLUMNS} FROM note WHERE {among} ORDER BY id DESC")
     scored = [(_fit(wanted, row[3]), row) for row in rows]
     most = max((score for score, _ in scored), default=(0, 0.0))
+    if not most[0] and (number := LAST_NUMBER.search(thing)):  # "erase #2"
+        return await _numbered(context, int(number[1]))
     if not most[0]:
         raise ToolError(f"nothing is noted with the words of {thing[:100]!r}.")
     fitting = [row for score, row in scored if score == most]
@@ -391,6 +404,13 @@ async def _find(context: Context, thing: str, among: str) -> Row:
             readers=_readers(fitting),
         )
     return fitting[0]
+
+
+async def _numbered(context: Context, number: int) -> Row:
+    rows = await context.store.read(f"SELECT {COLUMNS} FROM note WHERE id = ?", (number,))
+    if not rows:
+        raise ToolError(f"there is no note {number}; notes_list and notes_recall tell the numbers.")
+    return rows[0]
 
 
 def _fit(wanted: set[str], text: str) -> tuple[int, float]:
