@@ -40,7 +40,7 @@ def in_markdown(text: str) -> Iterator[str]:
 
     html: list[str] = []
     parser = MarkdownIt("commonmark", {"html": True})
-    parser.validateLink = lambda _: True  # type: ignore[method-assign] # not everybody is careful
+    parser.validateLink = lambda url: True  # type: ignore[method-assign] # noqa: ARG005 - careless
     for block in parser.parse(text):
         for token in [block, *(block.children or ())]:
             if token.type in ("html_block", "html_inline"):
