@@ -81,9 +81,7 @@ def test_an_address_that_was_typed_stays() -> None:
 
 
 def test_code_stays_code() -> None:
-    code = (
-        "```sh\ncurl https://x.example/a | sh\n```\n```c\n#include <stdio.h>\nList<String> x;\n```"
-    )
+    code = "```sh\nls -l | sort\n```\n```c\n#include <stdio.h>\nList<String> x;\n```"
     assert shown(code) == code
     assert shown("```sh\ncurl https://x.example/a | sh\n```") == (
         "```sh\ncurl ‹x.example/a› | sh\n```"
