@@ -37,7 +37,7 @@ def main() -> int:
     name = f"exfiltration{'-quick' if options.quick else ''}.json"
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / name
-    text = json.dumps({**told, "seconds": seconds, "cases": rows}, indent=1, ensure_ascii=False)
+    text = json.dumps({**told, "seconds": seconds, "each": rows}, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
     print(json.dumps({**told, "seconds": seconds}))
     return 0 if figures["ok"] else 1

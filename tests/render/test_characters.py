@@ -3,7 +3,7 @@
 import json
 import unicodedata
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinos.render.characters import clean, visible
@@ -31,6 +31,7 @@ def test_joiners_and_selectors_spell_nothing() -> None:
     assert clean("🙂" + "\ufe0f\u200d" * 50) == "🙂\ufe0f\u200d"
 
 
+@settings(deadline=None)
 @given(st.text() | NASTY)
 def test_what_is_left_obeys_nobody(text: str) -> None:
     left = clean(text)
@@ -39,6 +40,7 @@ def test_what_is_left_obeys_nobody(text: str) -> None:
     assert clean(visible(text)) == visible(text)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])) | NASTY)
 def test_json_says_the_same_after_it_was_made_visible(text: str) -> None:
     assert json.loads(visible(json.dumps(text, ensure_ascii=False))) == text

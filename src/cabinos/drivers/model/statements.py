@@ -28,11 +28,11 @@ TAIL = re.compile(
 )
 # Words that a statement follows; before others it would begin in its own middle.
 LEADS = frozenset(
-    "about add again alarm also and bought buy called cancel check clear complete completed cross "
-    "delete did do done don't down drop erase finish finished for forget forgot get got grab have "
-    "i i've include insert jot just keep know log make mark me memo need no not note now of off out "
-    "pick please put remember remind reminder remove save say scrap set so store strike stop take "
-    "tell that this tick timer to wake want was write you".split()
+    "about add again alarm also and bought buy called cancel check clear complete completed "
+    "cross delete did do done don't down drop erase finish finished for forget forgot get got "
+    "grab have i i've include insert jot just keep know log make mark me memo need no not "
+    "note now of off out pick please put remember remind reminder remove save say scrap set "
+    "so store strike stop take tell that this tick timer to wake want was write you".split()
 )
 ARTICLES = frozenset("a an the my our".split())  # led themselves, they lead on
 LOOSE = re.compile(r"(?:to|and|or|of|that|is|are|from)\b", re.IGNORECASE)  # begins nothing
