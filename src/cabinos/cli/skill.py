@@ -82,9 +82,7 @@ def _record(report: "Report", catalog: "Catalog") -> "Report":
     from cabinos.skills.evals import RECORDED, to_record
 
     skill, scores = report.skill, report.scores
-    seals = ("recorded", "changed since")
-    wrong = [f for f in report.findings if f.level == "error" and not any(
-        word in f.message for word in seals)]  # fmt: skip
+    wrong = any(f.level == "error" and not f.recorded for f in report.findings)
     if skill is None or scores is None or wrong:
         return report
     path = skill.folder.path / RECORDED

@@ -22,6 +22,7 @@ class Finding:
     message: str
     path: Path
     line: int | None = None
+    recorded: bool = False  # it is about what was recorded, and recording anew settles it
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else str(self.path)
@@ -122,15 +123,18 @@ def _recorded(skill: Skill, scores: Scores) -> Iterator[Finding]:
     recorded = read_recorded(skill)
     where = skill.folder.path / "evals"
     if recorded is None:
-        yield Finding("warning", "nothing recorded: `cabin skill check --record`.", where)
+        message = "nothing recorded: `cabin skill check --record`."
+        yield Finding("warning", message, where, recorded=True)
         return
     before, sources = recorded
+    wrong: list[tuple[str, Path]] = []
     for name, seal in sealed(skill).items():
         if name not in sources:
-            yield Finding("error", "a source that is not recorded.", skill.sources[name].path)
+            wrong.append(("a source that is not recorded.", skill.sources[name].path))
         elif sources[name] != seal:
-            yield Finding("error", "changed since it was recorded.", skill.sources[name].path)
-    for name in sources.keys() - skill.sources.keys():
-        yield Finding("error", f"the source {name!r} was recorded and is gone.", where)
-    for worse in scores.worse_than(before):
-        yield Finding("error", f"{worse}: worse than recorded.", where)
+            wrong.append(("changed since it was recorded.", skill.sources[name].path))
+    gone = sorted(sources.keys() - skill.sources.keys())
+    wrong += [(f"the source {name!r} was recorded and is gone.", where) for name in gone]
+    wrong += [(f"{worse}: worse than recorded.", where) for worse in scores.worse_than(before)]
+    for message, path in wrong:
+        yield Finding("error", message, path, recorded=True)
