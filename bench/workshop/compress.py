@@ -7,10 +7,10 @@ Texts: the first N bytes of each Canterbury text, of held-out books and of held-
 64 KiB by default: a laptop packs some kilobytes a second). Rivals get the same bytes, and, as they
 do better on more, also the whole text up to 1 MB, with their largest windows. "With weights" adds
 the model's file to what is packed, and the break-even size is from how many bytes on packing pays
-even then, at this text's rates: weights / (their rate - ours). Coder loss is the packed size
-against the cross-entropy of the model's own softmax in float64, of the model alone (--plain), on
-8 KB; `gain` is what mixing saves. With --hf, the same weights are run as llama-zip does: one
-forward pass of transformers for each token, a softmax in torch, and an arithmetic coder.
+even then: weights / (their rate on the whole - ours). Coder loss is the packed size against the
+cross-entropy of the model's own softmax in float64, of the model alone (--plain), on 8 KB; `gain` is
+what mixing saves. With --hf, the same weights are run as llama-zip does: one forward pass of
+transformers for each token, a softmax in torch, and an arithmetic coder.
 
 `--quick` needs no data: it packs a page of the demo's book. Prints a table, and one JSON line last.
 """
@@ -266,20 +266,25 @@ def measure(
     rates = {"cabin": 8 * made["bytes"] / len(data)} | {
         rival: 8 * pack(data) / len(data) for rival, pack in others.items()
     }
-    best = min(rate for rival, rate in rates.items() if rival != "cabin")
+    whole_rates = {rival: 8 * pack(whole) / len(whole) for rival, pack in others.items()}
+    tokens = len(predictor.speller.spell(data))
     return {
         "bytes": len(data),
+        "tokens": tokens,
         "bits_per_byte": rates,
-        "rivals_on_the_whole": {r: 8 * pack(whole) / len(whole) for r, pack in others.items()},
+        "rivals_on_the_whole": whole_rates,
         "cabin_plain": 8 * made["plain"] / len(data),
         "cabin_with_weights": 8 * (made["bytes"] + weights) / len(data),
-        "break_even_bytes": 8 * weights / (best - rates["cabin"])
-        if best > rates["cabin"]
-        else None,
+        "break_even_bytes": {
+            rival: round(8 * weights / (rate - rates["cabin"])) if rate > rates["cabin"] else None
+            for rival, rate in whole_rates.items()
+        },
         "coder_loss": made["loss"],
         "gain": 1 - made["bytes"] / made["plain"],
         "pack_bytes_per_cpu_second": len(data) / made["seconds"],
         "unpack_bytes_per_cpu_second": len(data) / seconds,
+        "pack_tokens_per_cpu_second": tokens / made["seconds"],
+        "unpack_tokens_per_cpu_second": tokens / seconds,
     }
 
 

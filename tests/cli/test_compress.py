@@ -28,7 +28,7 @@ def run(command: object, *words: str | Path, code: int = 0) -> str:
 
 def test_there_and_back(file: Path, tmp_path: Path) -> None:
     said = run(compress_command, file)
-    packed = tmp_path / "letter.txt.cbz"
+    packed = tmp_path / "letter.txt.cz"
     assert f"{len(TEXT)} → {packed.stat().st_size} bytes" in said
     assert packed.stat().st_size < len(TEXT) * 0.7
     assert "exists already" in run(compress_command, file, code=1)
@@ -56,7 +56,7 @@ def test_through_pipes(cabin: Cabin) -> None:
 
 def test_damage_leaves_no_file(cabin: Cabin, file: Path, tmp_path: Path) -> None:
     run(compress_command, file, "-q")
-    packed = tmp_path / "letter.txt.cbz"
+    packed = tmp_path / "letter.txt.cz"
     data = bytearray(packed.read_bytes())
     data[-20] ^= 1
     packed.write_bytes(data)
@@ -75,7 +75,7 @@ def test_what_is_not_packed(cabin: Cabin, file: Path) -> None:
     result = cabin("decompress", file, "-o", "x")
     assert result.returncode == 1
     assert "was not packed by" in result.stderr
-    assert "does not end in .cbz" in run(decompress_command, file, code=2)
+    assert "does not end in .cz" in run(decompress_command, file, code=2)
     assert "absent" in cabin("compress", "absent").stderr
     assert "1k to 16m" in run(compress_command, file, "--chunk", "4", code=2)
 
@@ -88,4 +88,4 @@ def test_what_a_text_costs(file: Path, tmp_path: Path) -> None:
     assert "bits a byte" in shown
     run(compress_command, file, "--html", tmp_path / "page.html")
     assert "river" in (tmp_path / "page.html").read_text()
-    assert not (tmp_path / "letter.txt.cbz").exists()
+    assert not (tmp_path / "letter.txt.cz").exists()

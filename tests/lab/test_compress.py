@@ -199,7 +199,7 @@ def unpacked(data: bytes, shared: Predictor | None = None, *, lanes: int = 4) ->
     def opener(identity: bytes) -> Predictor:
         return shared or open_for(identity, BASE, "x", threads=2, lanes=lanes)
 
-    decompress(io.BytesIO(data), target, opener, name="x.cbz", lanes=lanes)
+    decompress(io.BytesIO(data), target, opener, name="x.cz", lanes=lanes)
     return target.getvalue()
 
 
@@ -265,10 +265,10 @@ def test_another_model_is_refused(predictor: Predictor, tmp_path: Path) -> None:
     data = packed(TEXT.encode(), predictor)
 
     def other(identity: bytes) -> Predictor:
-        return open_for(identity, BUILT_IN, "x.cbz", threads=1)
+        return open_for(identity, BUILT_IN, "x.cz", threads=1)
 
     with pytest.raises(CompressError, match=f"another model.*{predictor.identity.hex()}"):
-        decompress(io.BytesIO(data), io.BytesIO(), other, name="x.cbz")
+        decompress(io.BytesIO(data), io.BytesIO(), other, name="x.cz")
 
 
 def test_another_engine_is_refused(predictor: Predictor) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cabinos.lab.compress.explain import Piece
     from cabinos.lab.compress.predictor import Predictor
 
-ENDING = ".cbz"
+ENDING = ".cz"
 SHORTEST = 4096  # bytes that are worth an estimate
 LONGEST = 1 << 20  # bytes that are explained
 
@@ -44,7 +44,7 @@ def _size(_context: click.Context, _option: click.Parameter, text: str) -> int:
 @file_argument
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, allow_dash=True),
-    help="Default: FILE.cbz; - for stdout.",
+    help="Default: FILE.cz; - for stdout.",
 )  # fmt: skip
 @model_option
 @click.option(
@@ -105,7 +105,7 @@ def compress_command(
 @file_argument
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, allow_dash=True),
-    help="Default: FILE without its .cbz; - for stdout.",
+    help="Default: FILE without its .cz; - for stdout.",
 )  # fmt: skip
 @model_option
 @threads_option
@@ -299,7 +299,7 @@ def _plain(piece: "Piece") -> dict[str, Any]:
     }
 
 
-COLOURS = ("", "on #3d3a1c", "on #5c4a12", "on #7d4d10", "on #96420f", "bold on #a8281c")
+COLOURS = ("bright_black", "", "yellow", "bright_yellow", "bright_red", "bold white on red")
 
 
 def _heat(found: "list[Piece]", summary: str) -> None:
@@ -313,11 +313,11 @@ def _heat(found: "list[Piece]", summary: str) -> None:
     if console.is_terminal and not console.no_color:
         text = Text()
         for piece in found:
-            text.append(clean(piece.text), style=f"white {COLOURS[level(piece.bits)]}".strip())
+            text.append(clean(piece.text), style=COLOURS[level(piece.bits)])
         console.print(text)
         key = Text("bits: ")
         for name, colour in zip(legend(), COLOURS, strict=True):
-            key.append(f" {name} ", style=f"white {colour}".strip())
+            key.append(f" {name} ", style=colour)
         console.print(key)
     console.print(summary, highlight=False)
     for piece in sorted(found, key=lambda p: -p.bits)[:10]:
