@@ -217,9 +217,9 @@ def test_killed_workers_leave_nothing_undone(planned: Path, data: Path, tmp_path
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert sum(1 for _ in ladder.results()) < len(ladder.rungs)
-    end = time.monotonic() + 60
-    while (result := cabin(*words)).exit_code == 3:  # a worker has not yet seen its parent go
-        assert time.monotonic() < end
+    for _ in range(50):  # a worker may not yet have seen that its parent is gone
+        if (result := cabin(*words)).exit_code != 3:
+            break
     assert result.exit_code == 0, result.output
     assert len(list(ladder.results())) == len(ladder.rungs)
     whole = Ladder.open(planned)

@@ -40,7 +40,7 @@ GRID = tuple(
 )
 """Of a, b, e, alpha, beta: the paper's, 4,500 points."""
 
-BOUNDS = ((-20, 60), (-20, 60), (-10, 10), (0, 3), (0, 3))
+BOUNDS = ((-20, 60), (-20, 60), (-10, 10), (0.01, 3), (0.01, 3))
 """Of a, b, e, alpha, beta: they keep few points from sending a number to infinity."""
 
 EDGE = 0.001  # of what lies between the bounds

@@ -62,18 +62,23 @@ def work(
     from cabinos.train.hardware import processes
 
     ladder.check_data(data)
-    taken = []
     group = processes()
-    for rung in [rung for rung in rungs if ladder.result(rung) is None]:
-        with _claimed(ladder.place(rung), wanted=group.rank == 0) as mine:
-            if not mine:
-                taken.append(rung)
-            elif ladder.result(rung) is None:
+    while True:
+        missing = [rung for rung in rungs if ladder.result(rung) is None]
+        ran = 0
+        for rung in missing:
+            with _claimed(ladder.place(rung), wanted=group.rank == 0) as mine:
+                if not mine or ladder.result(rung) is not None:
+                    continue
                 result = _run(ladder, rung, data, running)
+                ran += 1
                 if group.rank == 0:
                     write_json(ladder.place(rung) / "result.json", asdict(result))
                     tell(f"{rung.name}: {result.loss:.4f} bits per byte in {result.seconds:,.0f} s")
-    return [rung for rung in taken if ladder.result(rung) is None]
+        # Whoever had a rung may have left it. Processes of one group must not look at different
+        # moments, or one would wait for the other.
+        if not ran or group.count > 1:
+            return [rung for rung in missing if group.rank == 0 and ladder.result(rung) is None]
 
 
 def _run(ladder: Ladder, rung: Rung, data: Path, running: Running) -> Result:
