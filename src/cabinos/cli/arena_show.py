@@ -139,9 +139,10 @@ def _as_json(board: "Leaderboard") -> dict[str, Any]:
 )
 @as_json
 def plot_command(output: Path | None, as_json: bool, **options: Any) -> None:
-    """Draw the ratings, and the best open model against the best closed one over time.
+    """Draw the ratings, and the gap over time.
 
-    What is open and since when it is there stands in arena.toml, in the arena's folder.
+    The gap is that between the best open and the best closed model. What is open and since when it
+    is there stands in arena.toml, in the arena's folder.
     """
     from dataclasses import asdict
 
