@@ -91,7 +91,7 @@ def run_command(
     MODELS are names of configured models, GGUF files, or names out of arena.toml. What has been
     answered is kept, so more models and more prompts can join at any time.
     """
-    from cabinos.lab.arena.answers import Answers, cost
+    from cabinos.lab.arena.answers import Answers, cost, read_answers
     from cabinos.lab.arena.contestants import Facts, name_of, open_contestant, read_facts
 
     known = read_facts(arena)
@@ -104,10 +104,12 @@ def run_command(
         raise click.UsageError("two models of one name: give them other names in arena.toml.")
     prompts = [] if suites else _prompts(file, folder, limit)
     chosen = _settings(arena, settings)
+    before = read_answers(arena)
     for contestant in contestants:
-        dollars = cost(contestant.model, prompts, chosen)
+        left = [prompt for prompt in prompts if (contestant.name, prompt.id) not in before]
+        dollars = cost(contestant.model, left, chosen)
         if dollars:
-            _pay(f"{contestant.name}: at most ${dollars:,.2f} for {len(prompts)} prompts.", yes)
+            _pay(f"{contestant.name}: at most ${dollars:,.2f} for {len(left)} prompts.", yes)
         elif suites and any(contestant.model.price):
             _pay(f"{contestant.name} costs money, and a case of a suite is a conversation.", yes)
     with Answers(arena, chosen) as answers:
@@ -140,9 +142,7 @@ def _prompts(file: Path | None, folder: Path, limit: int | None) -> "list[Prompt
     return [case.data for case in chosen(cases, limit, 0)]
 
 
-def _cases(
-    name: str, folder: Path, limit: int | None, seed: int
-) -> "tuple[Suite, Sequence[Case]]":  # fmt: skip
+def _cases(name: str, folder: Path, limit: int | None, seed: int) -> "tuple[Suite, Sequence[Case]]":
     from cabinos.lab.evaluate.suite import chosen
     from cabinos.lab.evaluate.suites import build
 
@@ -156,7 +156,7 @@ def _settings(arena: Path, given: dict[str, Any]) -> "Settings":
     from cabinos.lab.comparisons.log import read_log
 
     before = read_log(arena / "answers.jsonl", "answers")[0]
-    kept = {key: value for key, value in before.items() if key != "log"}
+    kept = {key: before[key] for key in Settings.__slots__ if key in before}
     told = {key: value for key, value in given.items() if value is not None}
     return Settings(**{**kept, **told})
 

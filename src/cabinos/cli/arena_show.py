@@ -38,9 +38,7 @@ def board_options(command: F) -> F:
     return command
 
 
-def _board(
-    arena: Path, by: str | None, style: bool, rounds: int, seed: int
-) -> "Leaderboard":  # fmt: skip
+def _board(arena: Path, by: str | None, style: bool, rounds: int, seed: int) -> "Leaderboard":
     from cabinos.lab.arena.battles import read_battles
     from cabinos.lab.arena.contestants import read_facts
     from cabinos.lab.arena.leaderboard import build
