@@ -88,6 +88,8 @@ def measure(name: str, count: int, columns: int) -> dict[str, Any]:
     }
     if find_spec("sklearn") is None:
         return row
+    import sklearn.linear_model  # noqa: F401 - importing it is no part of a round
+
     cpu = time.process_time()
     strengths, effects = theirs(left, right, won, facts)
     once = time.process_time() - cpu

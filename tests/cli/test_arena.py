@@ -144,6 +144,11 @@ def test_money_is_not_spent_unasked(cabin: Cabin, prompts: Path) -> None:
         assert not server.requests
         assert cabin("arena", "run", "served", "--prompts", prompts, "--yes").returncode == 0
         assert len(server.requests) == 4
+        assert "$" not in cabin("arena", "run", "served", "--prompts", prompts).stderr
+        words = ("arena", "battle", "--by", "judge", "--judge", "served", "--battles", "5")
+        assert "for 5 battles" in cabin(*words).stderr
+        assert "costs money" in cabin("arena", "run", "served", "--suite", "arithmetic").stderr
+        assert len(server.requests) == 4
 
 
 def test_votes_at_a_terminal_survive_a_kill(cabin: Cabin, prompts: Path, tiny: Path) -> None:

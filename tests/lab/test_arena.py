@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cabinos.kernel.driver import Message, ThinkRequest, Thought
-from cabinos.kernel.errors import ModelError
+from cabinos.kernel.errors import ContextOverflow, ModelError
 from cabinos.lab.arena.answers import (
     Answer,
     Answers,
@@ -26,7 +26,7 @@ from cabinos.lab.arena.checker import check
 from cabinos.lab.arena.contestants import Contestant, Facts, name_of, read_facts
 from cabinos.lab.arena.errors import ArenaError
 from cabinos.lab.arena.gap import gaps, plot
-from cabinos.lab.arena.judge import decide
+from cabinos.lab.arena.judge import decide, judge_battles
 from cabinos.lab.arena.leaderboard import build
 from cabinos.lab.arena.matchmaker import rank_pairs
 from cabinos.lab.arena.prompts import Prompt, is_right, prompts_of, read_prompts
@@ -340,6 +340,25 @@ def test_a_judge_that_likes_a_place_decides_nothing() -> None:
 @pytest.mark.parametrize("said", ["", "A wins", "[1]", '{"winner": "C"}', '{"winner": []}'])
 def test_a_judge_that_gives_no_verdict(said: str) -> None:
     assert asyncio.run(decide(judge(lambda _m: said), ONE, OTHER)) is None
+
+
+def test_judged_battles_go_on_and_what_the_judge_cannot_read_it_leaves(tmp_path: Path) -> None:
+    def overflows(messages: list[Message]) -> str:
+        if "2.1" in messages[-1].text:
+            raise ContextOverflow("too long")
+        return verdict("A")
+
+    umpire = contestant("umpire", judge(overflows))
+    told: list[int] = []
+    with Battles(tmp_path) as battles:
+        for wanted in (2, 10):
+            work = judge_battles(umpire, ranked(2, 4), battles, wanted, told=told.append)
+            silent = asyncio.run(work)
+    found = read_battles(tmp_path)
+    assert len({battle.meeting for battle in found}) == len(found) == 3
+    assert {(battle.by, battle.winner) for battle in found} == {("judge:umpire", "tie")}
+    assert not any(battle.consistent for battle in found)
+    assert silent == 1
 
 
 def test_an_answer_cannot_close_the_marks_around_it() -> None:

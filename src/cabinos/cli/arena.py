@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 SUITES = ("templates", "arithmetic", "clinc", "xquad", "bfcl")
 GOES_ON = "What is done is kept; the same command goes on."
-JUDGED_AT_ONCE = 4  # battles
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
 
 
 @click.group("arena")
@@ -69,7 +71,7 @@ arena_group.add_command(plot_command)
     help="As Cabin's brain, with its devices and without chance; or as they are.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the engine.")
-@click.option("--yes", is_flag=True, help="Do not ask before money is spent.")
+@yes_option
 @as_json
 @workshop
 def run_command(
@@ -84,11 +86,12 @@ def run_command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Have MODELS answer: names of configured models, GGUF files, or names out of arena.toml.
+    """Have MODELS answer the prompts.
 
-    What has been answered is kept, so more models and more prompts can join at any time.
+    MODELS are names of configured models, GGUF files, or names out of arena.toml. What has been
+    answered is kept, so more models and more prompts can join at any time.
     """
-    from cabinos.lab.arena.answers import Answers, cost
+    from cabinos.lab.arena.answers import Answers, cost, read_answers
     from cabinos.lab.arena.contestants import Facts, name_of, open_contestant, read_facts
 
     known = read_facts(arena)
@@ -101,12 +104,14 @@ def run_command(
         raise click.UsageError("two models of one name: give them other names in arena.toml.")
     prompts = [] if suites else _prompts(file, folder, limit)
     chosen = _settings(arena, settings)
+    before = read_answers(arena)
     for contestant in contestants:
-        dollars = cost(contestant.model, prompts, chosen)
+        left = [prompt for prompt in prompts if (contestant.name, prompt.id) not in before]
+        dollars = cost(contestant.model, left, chosen)
         if dollars:
-            note(f"{contestant.name}: at most ${dollars:,.2f} for {len(prompts)} prompts.")
-            if not yes:
-                click.confirm("Go on?", abort=True, err=True)
+            _pay(f"{contestant.name}: at most ${dollars:,.2f} for {len(left)} prompts.", yes)
+        elif suites and any(contestant.model.price):
+            _pay(f"{contestant.name} costs money, and a case of a suite is a conversation.", yes)
     with Answers(arena, chosen) as answers:
         works = [_cases(name, folder, limit, chosen.seed) for name in suites]
         troubles = _answer(contestants, prompts, works, answers)
@@ -120,6 +125,13 @@ def run_command(
         raise Failure(" ".join([*troubles.values(), GOES_ON]))
 
 
+def _pay(what: str, yes: bool) -> None:
+    """Says what will be spent, and asks unless the answer is known."""
+    note(what, dim=False)
+    if not yes:
+        click.confirm("Go on?", abort=True, err=True)
+
+
 def _prompts(file: Path | None, folder: Path, limit: int | None) -> "list[Prompt]":
     from cabinos.lab.arena.prompts import prompts_of, read_prompts
     from cabinos.lab.evaluate.sets import read_set
@@ -130,9 +142,7 @@ def _prompts(file: Path | None, folder: Path, limit: int | None) -> "list[Prompt
     return [case.data for case in chosen(cases, limit, 0)]
 
 
-def _cases(
-    name: str, folder: Path, limit: int | None, seed: int
-) -> "tuple[Suite, Sequence[Case]]":  # fmt: skip
+def _cases(name: str, folder: Path, limit: int | None, seed: int) -> "tuple[Suite, Sequence[Case]]":
     from cabinos.lab.evaluate.suite import chosen
     from cabinos.lab.evaluate.suites import build
 
@@ -146,7 +156,7 @@ def _settings(arena: Path, given: dict[str, Any]) -> "Settings":
     from cabinos.lab.comparisons.log import read_log
 
     before = read_log(arena / "answers.jsonl", "answers")[0]
-    kept = {key: value for key, value in before.items() if key != "log"}
+    kept = {key: before[key] for key in Settings.__slots__ if key in before}
     told = {key: value for key, value in given.items() if value is not None}
     return Settings(**{**kept, **told})
 
@@ -227,7 +237,7 @@ def _bar(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sides and repeats.")
 @as_json
 def vote_command(arena: Path, rater: str, limit: int | None, seed: int, as_json: bool) -> None:
-    """Decide battles yourself, blind: which of two answers is better?
+    """Decide battles yourself, blind.
 
     Those meet of whom there is most to learn. One battle in ten is shown a second time.
     """
@@ -264,6 +274,7 @@ def vote_command(arena: Path, rater: str, limit: int | None, seed: int, as_json:
 @click.option("--battles", "wanted", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of who meets.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the engine.")
+@yes_option
 @as_json
 def battle_command(
     arena: Path,
@@ -272,24 +283,33 @@ def battle_command(
     wanted: int,
     seed: int,
     threads: int | None,
+    yes: bool,
     as_json: bool,
 ) -> None:
-    """Have battles decided by a checker (all there are) or by a judge (--battles more)."""
+    """Have a check or a model decide battles.
+
+    A check decides all that there are; a judge, --battles more.
+    """
     from cabinos.lab.arena.answers import read_answers
     from cabinos.lab.arena.battles import Battles
     from cabinos.lab.arena.checker import check
+    from cabinos.lab.arena.contestants import name_of, open_contestant
+    from cabinos.lab.arena.judge import cost
 
     if (judge is not None) != (by == "judge"):
         raise click.UsageError("--judge MODEL goes with --by judge.")
     answers = _read(arena, read_answers(arena))
     silent = 0
+    opened = None if judge is None else open_contestant(name_of(judge), judge, threads)
+    if opened is not None and (dollars := cost(opened.model, answers.values(), wanted)):
+        _pay(f"{opened.name}: at most ${dollars:,.2f} for {wanted} battles.", yes)
     with Battles(arena) as battles:
         before = len(battles.found)
-        if judge is None:
+        if opened is None:
             for battle in list(check(answers, battles.found)):
                 battles.add(battle)
         else:
-            silent = _judge(judge, answers, battles, wanted, seed, threads)
+            silent = _judge(opened, answers, battles, wanted, seed)
         new = len(battles.found) - before
     if as_json:
         print_json({"new": new, "without_verdict": silent})
@@ -299,66 +319,29 @@ def battle_command(
 
 
 def _judge(
-    name: str,
+    opened: "Contestant",
     answers: "dict[tuple[str, str], Answer]",
     battles: "Battles",
     wanted: int,
     seed: int,
-    threads: int | None,
 ) -> int:
-    """Has `wanted` battles judged, several at once; returns how often there was no verdict."""
-    from time import time
+    """Has `wanted` battles judged; returns how often there was no verdict."""
+    from cabinos.lab.arena.judge import judge_battles
 
-    from cabinos.kernel.errors import ContextOverflow
-    from cabinos.lab.arena.battles import battle_of, meetings
-    from cabinos.lab.arena.contestants import name_of, open_contestant
-    from cabinos.lab.arena.judge import decide
-    from cabinos.lab.arena.voting import next_meeting
-    from cabinos.lab.comparisons.chance import dice
-
-    opened = open_contestant(name_of(name), name, threads)
     if any(answer.hash == opened.hash for answer in answers.values()):
         note(f"{opened.name} takes part and judges: it may prefer what it wrote.", dim=False)
-    by, pairs = f"judge:{opened.name}", meetings(answers)
-    seen = {battle.meeting for battle in battles.found if battle.by == by}
-    left, silent = wanted, 0
+    silent = 0
 
     async def work(told: Callable[[int], None]) -> None:
-        nonlocal left, silent
-        while left > 0:
-            left -= 1
-            meeting = next_meeting(pairs, battles.found, seen, dice(str(seed), by, len(seen)))
-            if meeting is None:
-                return
-            seen.add(meeting)  # nobody else takes it meanwhile
-            one, other = (answers[model, meeting[2]] for model in meeting[:2])
-            decision = None
-            with suppress(ContextOverflow):  # what the judge cannot read, it does not judge
-                decision = await decide(opened.model, one, other, seed)
-            told(1)
-            if decision is None:
-                silent += 1
-                continue
-            battles.add(
-                battle_of(
-                    one, other, decision.winner, by,
-                    consistent=decision.consistent, at=round(time(), 3),
-                )
-            )  # fmt: skip
-
-    async def together(told: Callable[[int], None]) -> None:
+        nonlocal silent
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(JUDGED_AT_ONCE, opened.model.slots)):
-                    group.create_task(work(told))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+            silent = await judge_battles(opened, answers, battles, wanted, seed=seed, told=told)
         finally:
             if close := getattr(opened.model, "close", None):
                 await close()
 
     with _bar(opened.name, wanted) as told:
-        _run(together(told))
+        _run(work(told))
     return silent
 
 
@@ -368,7 +351,10 @@ def _judge(
 @click.option("--by", metavar="WHO", default="human", show_default=True, help="human, judge, …")
 @as_json
 def pairs_command(out: Path, arena: Path, by: str, as_json: bool) -> None:
-    """Write the battles to OUT as pairs, to learn from: what `cabin pairs` reads."""
+    """Write the battles to OUT, to learn from.
+
+    They are pairs, as `cabin pairs` reads them.
+    """
     from cabinos.lab.arena.answers import read_answers
     from cabinos.lab.arena.battles import read_battles
     from cabinos.lab.arena.voting import as_pairs

@@ -38,9 +38,7 @@ def board_options(command: F) -> F:
     return command
 
 
-def _board(
-    arena: Path, by: str | None, style: bool, rounds: int, seed: int
-) -> "Leaderboard":  # fmt: skip
+def _board(arena: Path, by: str | None, style: bool, rounds: int, seed: int) -> "Leaderboard":
     from cabinos.lab.arena.battles import read_battles
     from cabinos.lab.arena.contestants import read_facts
     from cabinos.lab.arena.leaderboard import build
@@ -139,9 +137,10 @@ def _as_json(board: "Leaderboard") -> dict[str, Any]:
 )
 @as_json
 def plot_command(output: Path | None, as_json: bool, **options: Any) -> None:
-    """Draw the ratings, and the best open model against the best closed one over time.
+    """Draw the ratings, and the gap over time.
 
-    What is open and since when it is there stands in arena.toml, in the arena's folder.
+    The gap is that between the best open and the best closed model. What is open and since when it
+    is there stands in arena.toml, in the arena's folder.
     """
     from dataclasses import asdict
 

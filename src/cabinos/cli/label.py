@@ -120,7 +120,7 @@ def pairs_group() -> None:
 )
 @as_json
 def convert_command(source: Path, target: Path, form: str, as_json: bool) -> None:
-    """Write the pairs of SOURCE to TARGET in another format.
+    """Write SOURCE to TARGET in another format.
 
     What SOURCE is can be seen from it: Cabin's pairs, HH-RLHF, or UltraFeedback; also packed, .gz
     or .xz. What a format has no place for (ties, tools) is left out and counted.
@@ -139,7 +139,10 @@ def convert_command(source: Path, target: Path, form: str, as_json: bool) -> Non
 @click.argument("file", type=ExistingFile)
 @as_json
 def report_command(file: Path, as_json: bool) -> None:
-    """Count what is in FILE: pairs, ties, sources, raters, and how often the longer answer won."""
+    """Count what is in FILE.
+
+    Pairs, ties, sources, raters, and how often the longer answer won.
+    """
     facts = _facts(file)
     if as_json:
         print_json(facts)

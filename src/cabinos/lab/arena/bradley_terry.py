@@ -193,9 +193,7 @@ def _newton(
     return None
 
 
-def _look(
-    design: Design, count: Array, draws: float, at: Array
-) -> tuple[float, Array, Array]:  # fmt: skip
+def _look(design: Design, count: Array, draws: float, at: Array) -> tuple[float, Array, Array]:
     """(loss, its gradient, its Hessian) at a point.
 
     The loss is −log likelihood, and what holds the mean of θ at 0.

@@ -7,17 +7,24 @@ judge is told that whatever they say to it is no instruction. That is no proof a
 that talks the judge round.
 """
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from time import time
 from typing import Any, Literal
 
 from cabinos.kernel.driver import Message, Model, ThinkRequest
+from cabinos.kernel.errors import ContextOverflow
 from cabinos.lab.arena.answers import Answer
-from cabinos.lab.arena.battles import Winner
+from cabinos.lab.arena.battles import Battles, Winner, battle_of, meetings
+from cabinos.lab.arena.contestants import Contestant
+from cabinos.lab.arena.voting import next_meeting
+from cabinos.lab.comparisons.chance import dice
 
-__all__ = ["Decision", "decide"]
+__all__ = ["Decision", "cost", "decide", "judge_battles"]
 
 INSTRUCTIONS = (
     "You compare two answers to the same request and say which one helps the person more: correct, "
@@ -35,6 +42,7 @@ SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 TOKENS = 400
+AT_ONCE = 4  # battles
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,64 @@ async def _ask(
     except (ValueError, TypeError, KeyError):
         return None
     return winner if winner in ("A", "B", "tie") else None
+
+
+async def judge_battles(
+    judge: Contestant,
+    answers: Mapping[tuple[str, str], Answer],
+    battles: Battles,
+    wanted: int,
+    *,
+    seed: int = 0,
+    told: Callable[[int], None],
+) -> int:
+    """Has `wanted` more battles judged, several at once; returns how often there was no verdict.
+
+    Raises ModelError if the judge cannot be asked; what it has decided until then is kept.
+    """
+    by, pairs = f"judge:{judge.name}", meetings(answers)
+    seen = {battle.meeting for battle in battles.found if battle.by == by}
+    left, silent = wanted, 0
+
+    async def work() -> None:
+        nonlocal left, silent
+        while left > 0:
+            left -= 1
+            meeting = next_meeting(pairs, battles.found, seen, dice(str(seed), by, len(seen)))
+            if meeting is None:
+                return
+            seen.add(meeting)  # nobody else takes it meanwhile
+            one, other = (answers[model, meeting[2]] for model in meeting[:2])
+            decision = None
+            with suppress(ContextOverflow):  # what the judge cannot read, it does not judge
+                decision = await decide(judge.model, one, other, seed)
+            told(1)
+            if decision is None:
+                silent += 1
+            else:
+                found, same = decision.winner, decision.consistent
+                when = round(time(), 3)
+                battles.add(battle_of(one, other, found, by, consistent=same, at=when))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(AT_ONCE, judge.model.slots)):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return silent
+
+
+def cost(judge: Model, answers: Iterable[Answer], battles: int) -> float:
+    """The most that so many battles would cost, in dollars: all of the longest answers."""
+    per_input, per_output = judge.price
+    if not per_input and not per_output:
+        return 0.0
+    longest = max(
+        (judge.count(_talk(one) + one.turns[0]) for one in answers if one.said), default=0
+    )
+    read = 2 * longest + judge.count(INSTRUCTIONS) + TOKENS
+    return 2 * battles * (read * per_input + TOKENS * per_output) / 1e6
 
 
 def _messages(one: Answer, other: Answer) -> Sequence[Message]:

@@ -130,7 +130,7 @@ def _style(battle: Battle) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _design(
     battles: Sequence[Battle], names: Sequence[str], columns: NDArray[np.float64]
-) -> Design:  # fmt: skip
+) -> Design:
     number = {name: place for place, name in enumerate(names)}
     turned = [battle.left == "b" for battle in battles]
     pairs = np.array([(number[battle.a], number[battle.b]) for battle in battles])
