@@ -122,7 +122,7 @@ def brain_f1(rows: Sequence[Row], count: int) -> dict[str, float]:
     from cabinos.lab.evaluate.xquad import XQuAD
 
     step = max(1, len(rows) // count)
-    suite = XQuAD(list(rows)[::step][:count])
+    suite = XQuAD([dict(row) for row in rows[::step][:count]])
 
     async def run() -> list[float]:
         model = LocalModel("nano", LocalSettings(path=BUILT_IN))
