@@ -5,8 +5,8 @@
 The English part of XQuAD (Artetxe et al. 2020), the half that `cabin eval` uses: its paragraphs lie
 as text files in one folder, an article to a file, and are read as `cabin "question" --from FOLDER`
 reads them. Each question is asked twice: of all the documents, and after the paragraph that answers
-it was removed (its article's other paragraphs stay). Scores are SQuAD's. What the shipped brain says by
-its own tool, `cabin eval --suite xquad` measures.
+it was removed (its article's other paragraphs stay). Scores are SQuAD's. What the shipped brain
+says by its own tool, `cabin eval --suite xquad` measures.
 
 Nothing here was learnt from these questions: see tools/learn_answers.py.
 """
