@@ -87,7 +87,8 @@ class Cached:
 
     def __init__(self, encoder: Any, path: Path) -> None:
         self.encoder, self.path = encoder, path
-        self.name, self.width, self.near = encoder.name, encoder.width, encoder.near
+        self.name, self.width = encoder.name, encoder.width
+        self.batch, self.near = encoder.batch, encoder.near
 
     def encode(self, texts: Sequence[str]) -> Any:
         """Many texts from the file, if they are the same; a query is encoded anew each time."""

@@ -20,12 +20,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from skill_bench import HERE, options, report
 
 from cabinos.drivers.model.brain import BUILT_IN
 from cabinos.engine.tokenizer import Tokenizer
 from cabinos.lab.evaluate.sets import read_set
+from cabinos.skills.meaning import encoder
 from cabinos.skills.package import Skill, read_head
 from cabinos.skills.retrieval import SHOWN, Chooser
 
@@ -60,7 +62,7 @@ def main() -> int:
     rows = read_set(given.data, "clinc_val")[:: 10 if given.quick else 1]
     with tempfile.TemporaryDirectory() as folder:
         by_intent = skills(Path(folder))
-        chooser = Chooser(list(by_intent.values()))
+        chooser = Chooser(list(by_intent.values()), encoder())
     count = Tokenizer.from_gguf(BUILT_IN).encode
     everything = sum(len(count(listed(skill))) for skill in by_intent.values())
     shown = first = fires = wrong = misfires = 0
@@ -84,7 +86,7 @@ def main() -> int:
         fires += fired == [right.name]
         wrong += bool(fired) and fired != [right.name]
     asked = len(rows) - near
-    figures = {
+    figures: dict[str, Any] = {
         "skills": len(by_intent),
         "requests": asked,
         "near_misses": near,

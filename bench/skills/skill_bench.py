@@ -26,10 +26,13 @@ def options(description: str | None) -> argparse.ArgumentParser:
 def report(name: str, given: argparse.Namespace, figures: Mapping[str, Any]) -> int:
     """Writes the figures, prints them as the last line, and returns 1 if a goal was missed."""
     from cabinos import __version__
+    from cabinos.skills.meaning import encoder
 
     quick = "-quick" if given.quick else ""
     given.results.mkdir(parents=True, exist_ok=True)
-    told = {"bench": name, "quick": given.quick, "cabin": __version__, **figures}
+    vectors = encoder()
+    used = vectors.name if vectors else "none: words alone"
+    told = {"bench": name, "quick": given.quick, "cabin": __version__, "encoder": used, **figures}
     path = given.results / f"{name}{quick}.json"
     path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(told, ensure_ascii=False))

@@ -59,9 +59,9 @@ def test_several_lines_are_one_message(cabin: Cabin) -> None:
 def test_json_is_a_line_for_each_answer(cabin: Cabin) -> None:
     lines = cabin("chat", "--json", stdin="say one\nfail\nsay two\n").stdout.splitlines()
     assert [json.loads(line) for line in lines] == [
-        {"pid": 1, "status": "message", "text": "one"},
-        {"pid": 1, "status": "stopped", "text": "puppet: the strings are cut."},
-        {"pid": 1, "status": "message", "text": "two"},
+        {"pid": 1, "status": "message", "text": "one", "label": "trusted"},
+        {"pid": 1, "status": "stopped", "text": "puppet: the strings are cut.", "label": "trusted"},
+        {"pid": 1, "status": "message", "text": "two", "label": "trusted"},
     ]
 
 

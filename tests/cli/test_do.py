@@ -27,7 +27,8 @@ def test_a_request_needs_no_verb_and_options_may_come_first(cabin: Cabin) -> Non
 def test_json_has_everything(cabin: Cabin) -> None:
     data = cabin.json("call rumour")
     assert set(data) == {
-        "pid", "status", "text", "value", "model", "usage", "calls", "asks",
+        "pid", "status", "text", "label", "value", "model", "usage", "calls", "asks", "sources",
+        "annotations",
     }  # fmt: skip
     assert (data["pid"], data["status"], data["model"]) == (1, "done", "puppet")
     assert data["text"] == "it says: the moon is cheese"

@@ -38,7 +38,8 @@ async def move(start: Annotated[str, Field(examples=["now"])], days: int = 0, by
 
 @tool
 async def ring(
-    text: str, when: Annotated[str, Field(json_schema_extra={"x-copy": "time"})] = "now"
+    text: Annotated[str, Field(json_schema_extra={"x-copy": "statement"})],
+    when: Annotated[str, Field(json_schema_extra={"x-copy": "time"})] = "now",
 ) -> str:
     """Rings."""
     return text
@@ -161,6 +162,7 @@ CALL_MOM = "remind me to call mom tomorrow at 5pm"
         (CALL_MOM, '{"text": "call mom", "when": "tomorrow"}', False),
         (CALL_MOM, '{"text": "call mom tomorrow"}', False),
         (CALL_MOM, '{"text": "to call mom"}', False),
+        (CALL_MOM, '{"text": "mom"}', False),
         ("remind me to call the plumber", '{"text": "call the"}', False),
         ("call mom", '{"text": "call mom", "when": "call mom"}', True),  # no time is said
         ("at 5pm or at 6pm, call mom", '{"text": "call mom", "when": "at 6pm"}', True),

@@ -1,6 +1,6 @@
 """Texts in passages: nothing lost, every line number right."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinos.index.passages import CONTROL, LENGTH, passages_of
@@ -51,6 +51,7 @@ def test_a_long_line_is_cut() -> None:
     assert all(p.line == 1 for p in found)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=400), st.booleans())
 def test_each_passage_begins_at_its_line(content: str, code: bool) -> None:
     lines = content.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -61,6 +62,7 @@ def test_each_passage_begins_at_its_line(content: str, code: bool) -> None:
         assert line.startswith(first[:20])
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["word " * 30, "", "short", "# Head", "=====", "a" * 700])))
 def test_passages_are_of_bounded_size_and_nothing_is_lost(lines: list[str]) -> None:
     passages = list(passages_of("\n".join(lines), code=True))

@@ -294,16 +294,16 @@ def test_recall_by_handle_words_and_offset(tmp_path: Path) -> None:
             page = k.pages.put("user", text, tokens=model.count(text))
             process = p.process
             k.memory.append(process, page, model, 3000)
-            text_, label = await k.memory.recall(p.process, 3000, handle=page.handle)
+            text_, label, _ = await k.memory.recall(p.process, 3000, handle=page.handle)
             found = text_.split("\n[…")[0]
             while len(found) < len(text):
-                part, _ = await k.memory.recall(
+                part, *_ = await k.memory.recall(
                     p.process, 3000, handle=page.handle, offset=len(found)
                 )
                 found += part.split("\n[… recall")[0]
             assert found == text
             assert label == "trusted"
-            hits, _ = await k.memory.recall(p.process, 3000, query="zebras")
+            hits, *_ = await k.memory.recall(p.process, 3000, query="zebras")
             assert "line 0: zebra" in hits
             assert model.count(hits) <= 3000
             with pytest.raises(ToolError, match="nothing"):

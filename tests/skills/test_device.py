@@ -69,6 +69,17 @@ def test_a_pinned_skill_is_never_dropped(make: Make) -> None:
     assert "The skill bread" in pinned.brief("what is the time in Rome", len, 10)
 
 
+def test_a_pinned_skill_that_cannot_guide_is_told_of(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(make())
+    pinned = driver({"pin": ["bread", "nothing"]})
+    assert pinned.brief is not None
+    assert pinned.brief("what is the time in Rome", len, 1_000) == ""
+    assert "bread is not trusted" in caplog.text
+    assert "there is no skill 'nothing'" in caplog.text
+
+
 def test_nothing_outside_of_a_skill_is_read(make: Make) -> None:
     install(make())
     for inner in ("../../secret", "/etc/passwd", "nothing.md"):

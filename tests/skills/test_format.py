@@ -120,8 +120,18 @@ def test_nothing_outside_of_a_skill_is_read(make: Make, tmp_path: Path) -> None:
     (path / "link.md").symlink_to(secret)
     (path / "up").symlink_to(tmp_path)
     os.mkfifo(path / "pipe")
+    (path / ".h").write_text("hidden")
     folder = Folder(path)
-    for inner in ("../secret.md", "/etc/passwd", "link.md", "up/secret.md", "a\\b", "x\0y", "pipe"):
+    for inner in (
+        "../secret.md",
+        "/etc/passwd",
+        "link.md",
+        "up/secret.md",
+        "a\\b",
+        "x\0y",
+        "pipe",
+        ".h",
+    ):
         with pytest.raises(SkillError):
             folder.text(inner)
     assert folder.files() == ["SKILL.md", "knowledge/principles.md", "sources/bread.md"]

@@ -157,14 +157,15 @@ class Chat:
             self._feed = self.session.watch(self.pid)
             note("\nStopped. Your next message goes on from here.")
             return
-        self._tell(ending)
+        self._tell(ending, follower)
 
-    def _tell(self, ending: Ending) -> None:
+    def _tell(self, ending: Ending, follower: Follower) -> None:
         if self._as_json:
             import json
 
             status = ending.status or ending.why
-            show([json.dumps({"pid": self.pid, "status": status, "text": ending.text})])
+            data = {"pid": self.pid, "status": status, "text": ending.text}
+            show([json.dumps(data | follower.provenance(ending.text))])
         elif ending.why == "message":
             if not self._page.streams:
                 self._page.answer(ending.text)

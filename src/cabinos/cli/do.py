@@ -227,6 +227,7 @@ def report(session: "Session", pid: int, ending: Ending, follower: Follower) -> 
         "calls": follower.calls,
         "asks": asks,
     }
+    data |= follower.provenance(data["text"])
     if ending.why not in ("exit", "message"):
         data["why"] = process.waiting or ""
     return data

@@ -60,6 +60,8 @@ OWN = (
     ("cabinos.engine.errors", "EngineError"),
     ("cabinos.index.errors", "SearchError"),
     ("cabinos.kernel.errors", "KernelError"),
+    ("cabinos.lab.comparisons.errors", "ComparisonError"),
+    ("cabinos.lab.compress.errors", "CompressError"),
     ("cabinos.lab.evaluate.errors", "EvalError"),
     ("cabinos.skills.errors", "SkillError"),
     ("cabinos.store.errors", "StoreError"),

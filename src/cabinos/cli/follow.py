@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from cabinos.cli.errors import BLOCKED
 from cabinos.cli.terminal import Answers, Page, visible
+from cabinos.render.answer import Origin, rendered
 
 if TYPE_CHECKING:
     from cabinos.cli.session import Feed, Session
@@ -18,6 +19,7 @@ __all__ = ["Ending", "Follower", "draw_ask", "how_to_answer", "one_line"]
 Why = Literal["exit", "stopped", "waits", "message"]
 SHOWN = 100  # characters of a call's arguments or result in a line of progress
 QUIET = ("recv",)  # of which no line tells
+SOURCES = 3  # that are named below an answer
 
 YES = {"y": "approved", "yes": "approved"}
 DOUBT = {"a": "again", "h": "happened", "f": "failed"}
@@ -52,6 +54,7 @@ class Follower:
     person: Answers | None
     calls: list[dict[str, Any]] = field(default_factory=list)  # that were made, for --json
     open_asks: dict[int, "Event"] = field(default_factory=dict)  # nobody has answered
+    origin: "Origin | None" = None  # of the answer, where somebody else may speak in it
     _said: str = ""  # of the present thought
 
     def run(self) -> Ending:
@@ -74,8 +77,13 @@ class Follower:
         own, data = event.pid == self.pid, event.data
         match event.kind:
             case "text" if own:
+                if not self._said:
+                    self.origin = self.session.origin(self.pid, data["label"])
+                    self.page.begin(self.origin)
                 self._said += data["text"]
                 self.page.stream(data["text"])
+            case "thought" if own and data["finish"] != "length":
+                self.page.flush()
             case "retry" if own:
                 self._said = ""
                 self.page.note(f"· asked again: {one_line(data['reason'])}")
@@ -115,22 +123,47 @@ class Follower:
                 self.calls.append(made)
             made["ok"] = data["ok"]
         sign = "→" if data["ok"] else "✗"
-        self.page.note(f"  {sign} {one_line(data['text'])}")
+        text, _ = rendered(data["text"][: SHOWN * 4], Origin())
+        self.page.note(f"  {sign} {one_line(text)}")
 
     def _state(self, state: str, why: str, error: str) -> Ending | None:
         if state == "stopped":
             return Ending("stopped", why, error=error)
         if why == "a message":
             self.page.rest()
+            self._tell_origin()
             return Ending("message", self._said)
         return self._nobody_there()
 
     def _exit(self, data: Mapping[str, Any]) -> Ending:
         text, status = str(data["text"]), str(data["status"])
+        self.origin = self.session.origin(self.pid)
         if status == "done" and (text.strip() != self._said.strip() or not self.page.streams):
-            self.page.answer(text)
+            self.page.answer(text, self.origin)
         self.page.rest()
+        self._tell_origin()
         return Ending("exit", text, status, data.get("value"))
+
+    def provenance(self, text: str) -> dict[str, Any]:
+        """For --json: the label of an answer, and what in it is quoted from what was read."""
+        origin = self.session.origin(self.pid)
+        if origin is None:
+            return {"label": "trusted"}
+        from cabinos.render.answer import quotes
+
+        found = [asdict(quote) for quote in quotes(text, origin)]
+        return {"label": "untrusted", "sources": list(origin.sources), "annotations": found}
+
+    def _tell_origin(self) -> None:
+        """Whose words the answer may hold, where the person sees it and has not been told."""
+        if self.origin is None or not self.page.streams:
+            return
+        if self.origin.sources != self.page.named:
+            self.page.named = self.origin.sources
+            names = ", ".join(self.origin.sources[:SOURCES]) or "what came with the request"
+            more = len(self.origin.sources) - SOURCES
+            others = f" and {more} more" if more > 0 else ""
+            self.page.note(f"┆ may repeat {one_line(names + others)}: nobody vouches for that")
 
     # ---- questions -------------------------------------------------------------------------------
 

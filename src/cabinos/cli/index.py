@@ -160,7 +160,7 @@ def _show_status(index: "Index", as_json: bool) -> None:
     problems = index.rows("SELECT name, problem FROM source WHERE problem != '' ORDER BY name")
     assert index.path is not None
     assert index.encoder is not None
-    status = {
+    status: dict[str, Any] = {
         "path": str(index.path),
         "bytes": index.path.stat().st_size,
         "encoder": index.encoder.name,

@@ -142,8 +142,8 @@ async def _until_signal(work: Coroutine[Any, Any, None]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end, number)
     task = asyncio.ensure_future(work)
-    ends: list[asyncio.Future[Any]] = [task, came]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {task, came}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if came.done():
         return came.result()
     await task

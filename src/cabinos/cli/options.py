@@ -10,12 +10,27 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from cabinos.kernel.budget import Budget
-    from cabinos.kernel.capability import Capabilities
+    from cabinos.kernel.capability import Capabilities, FileGrant
 
-__all__ = ["PID", "as_json", "budget", "budget_options", "capabilities", "grant_options"]
+__all__ = [
+    "PID",
+    "arena_option",
+    "as_json",
+    "budget",
+    "budget_options",
+    "capabilities",
+    "grant_options",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+arena_option = click.option(
+    "--arena",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("arena"),
+    show_default=True,
+    help="The arena's folder: answers, battles, arena.toml.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
@@ -59,8 +74,9 @@ _GRANTS = (
     click.option(
         "--files",
         multiple=True,
-        metavar="DIR[:rw]",
-        help="A folder or file it may read, with :rw also write; may be repeated.",
+        metavar="DIR[:rw][:private]",
+        help="A folder or file it may read, with :rw also write; may be repeated. What is "
+        "private goes to no model on another machine.",
     ),
     click.option(
         "--web",
@@ -106,11 +122,11 @@ def budget_options(command: F) -> F:
 
 def capabilities(options: Mapping[str, Any]) -> "Capabilities":
     """What the options of `grant_options` grant. Raises UsageError."""
-    from cabinos.kernel.capability import Capabilities, files
+    from cabinos.kernel.capability import Capabilities
     from cabinos.kernel.errors import InvalidArguments
 
     try:
-        grants = tuple(files(*_path_and_mode(text)) for text in options["files"])
+        grants = tuple(map(_granted, options["files"]))
         return Capabilities(
             _names(options["tools"]), grants, tuple(options["web"]), options["shell"]
         )
@@ -124,11 +140,23 @@ def _names(text: str | None) -> frozenset[str] | None:
     return frozenset(name.strip() for name in text.split(",")) - {"", "none"}
 
 
-def _path_and_mode(text: str) -> tuple[str, Any]:
+def _granted(text: str) -> "FileGrant":
+    """The folder of `DIR[:r|:rw][:private]`. Raises InvalidArguments if there is none."""
+    from cabinos.kernel.capability import files
+
+    path, private = _without(text, "private")
     for mode in ("rw", "r"):
-        if text.endswith(f":{mode}") and not Path(text).exists():
-            return text.removesuffix(f":{mode}"), mode
-    return text, "r"
+        bare, found = _without(path, mode)
+        if found:
+            return files(bare, mode, private=private)
+    return files(path, private=private)
+
+
+def _without(text: str, word: str) -> tuple[str, bool]:
+    """The path before `:word`, and whether that was there; a file may be called so."""
+    if text.endswith(f":{word}") and not Path(text).exists():
+        return text.removesuffix(f":{word}"), True
+    return text, False
 
 
 def budget(options: Mapping[str, Any]) -> "Budget":

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from cabinos.cli.bell import Bell
 from cabinos.cli.errors import Failure
 from cabinos.cli.terminal import note
+from cabinos.render.answer import rendered
 
 if TYPE_CHECKING:
     from cabinos.kernel.asks import Ask
     from cabinos.kernel.driver import Driver
     from cabinos.kernel.events import Event
     from cabinos.kernel.kernel import Kernel, Spawn
+    from cabinos.render.answer import Origin
 
 __all__ = ["EVERYBODY", "Feed", "Session", "open_session"]
 
@@ -178,15 +180,35 @@ class Session:
         return int(found[0][0])
 
     def last_words(self, pid: int) -> list[tuple[str, str]]:
-        """(role, text) of the last message and the last answer of a conversation."""
+        """(role, text) of the last message and the last answer of a conversation, to be shown."""
+        origin = self.origin(pid)
 
         async def read() -> list[tuple[str, str]]:
             said: dict[str, str] = {}
             for number, _, _ in self.kernel.table.get(pid).pages:
                 page = self.kernel.pages.get(number)
                 if page.role in ("user", "assistant") and page.text:
-                    said[page.role] = page.text
+                    text = page.text
+                    if origin is not None and page.label == "untrusted":
+                        text, _ = rendered(text, origin)
+                    said[page.role] = text
             return [(role, said[role]) for role in ("user", "assistant") if role in said]
+
+        return self.do(read())
+
+    def origin(self, pid: int, label: str = "") -> "Origin | None":
+        """What a process's words may be made of; None if they are its own.
+
+        `label`: of these words, if it is not that of all that it has read by now.
+        """
+        if label == "trusted":
+            return None
+
+        async def read() -> "Origin | None":
+            from cabinos.render.process import origin
+
+            process = self.kernel.table.get(pid)
+            return None if process.label == "trusted" else origin(self.kernel, process)
 
         return self.do(read())
 

@@ -23,10 +23,11 @@ FOLDER = click.Path(path_type=Path)
 
 @click.group("skill")
 def skill_group() -> None:
-    """Packages of instructions and checked knowledge, in the Agent Skills format.
+    """Make, check, find and share skills: instructions with checked knowledge.
 
-    Skills are found in Cabin's home, in the box, and in .agents/skills and .claude/skills of the
-    current and the home folder. A NAME below may also be the path of a skill's folder.
+    They have the Agent Skills format, and are found in Cabin's home, in the box, and in
+    .agents/skills and .claude/skills of the current and the home folder. A NAME below may also be
+    the path of a skill's folder.
     """
 
 
@@ -81,9 +82,7 @@ def _record(report: "Report", catalog: "Catalog") -> "Report":
     from cabinos.skills.evals import RECORDED, to_record
 
     skill, scores = report.skill, report.scores
-    seals = ("recorded", "changed since")
-    wrong = [f for f in report.findings if f.level == "error" and not any(
-        word in f.message for word in seals)]  # fmt: skip
+    wrong = any(f.level == "error" and not f.recorded for f in report.findings)
     if skill is None or scores is None or wrong:
         return report
     path = skill.folder.path / RECORDED
@@ -180,13 +179,15 @@ def _entry_data(entry: "Entry") -> dict[str, Any]:
 @as_json
 def search_command(words: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Find the skills and principles for a question."""
+    from cabinos.skills.meaning import encoder
     from cabinos.skills.retrieval import Chooser, Searcher, told
 
     catalog = _catalog()
     graph = _compile(catalog.skills)
     question = " ".join(words)
-    chosen = Chooser(catalog.skills).choose(question, limit=limit)
-    searcher = Searcher(graph)
+    vectors = encoder()
+    chosen = Chooser(catalog.skills, vectors).choose(question, limit=limit)
+    searcher = Searcher(graph, vectors)
     found = searcher.search(question, limit=limit)
     found += searcher.companions(found, limit=limit)
     if as_json:

@@ -53,7 +53,8 @@ def _files(slash: Slash) -> None:
     granted = slash.chat.process().capabilities if slash.chat.pid else None
     grants = granted.files if granted else slash.chat.first.files
     for grant in grants:
-        note(f"{grant.name} ({grant.mode}): {grant.root}", dim=False)
+        private = ", private" if grant.private else ""
+        note(f"{grant.name} ({grant.mode}{private}): {grant.root}", dim=False)
     for host in granted.web if granted else slash.chat.first.web:
         note(f"{host} (web)", dim=False)
     if granted.shell if granted else slash.chat.first.shell:

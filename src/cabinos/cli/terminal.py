@@ -2,37 +2,19 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from cabinos.render.characters import clean, visible
+
+if TYPE_CHECKING:
+    from cabinos.render.answer import Origin
+    from cabinos.render.terminal import Painter
+
 __all__ = ["Answers", "Page", "clean", "note", "print_json", "show", "visible"]
-
-# What a terminal would obey, or a reader would not see: C0 but tab and newline, DEL and C1; marks
-# and overrides of direction; separators and joiners of width zero but those that scripts need;
-# annotations; tags and the variation selectors beyond the first sixteen (plane 14).
-UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\U000e0000-\U000e0fff]"
-)
-
-
-def clean(text: str) -> str:
-    """The text without what a terminal would obey and without hidden characters."""
-    return UNSAFE.sub("", text)
-
-
-def visible(text: str) -> str:
-    r"""The text with such characters written out, as \u202e: what a person is to judge."""
-    return UNSAFE.sub(lambda found: _escaped(found[0]), text)
-
-
-def _escaped(character: str) -> str:
-    """The character as JSON escapes it, in one or two halves."""
-    return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
 
 
 def show(texts: Iterable[str], *, end: str = "\n") -> None:
@@ -48,9 +30,13 @@ def show(texts: Iterable[str], *, end: str = "\n") -> None:
 def note(text: str, *, dim: bool = True) -> None:
     """A line beside the answer: on stderr, dim where that can be seen. Always cleaned."""
     text = clean(text)
-    if dim and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+    if dim and _colour(sys.stderr):
         text = click.style(text, dim=True)
     click.echo(text, err=True)
+
+
+def _colour(stream: IO[str]) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def print_json(data: Any) -> None:
@@ -60,30 +46,52 @@ def print_json(data: Any) -> None:
 
 
 class Page:
-    """The answer on stdout and notes on stderr, which may be the same screen."""
+    """The answer on stdout and notes on stderr, which may be the same screen.
+
+    An answer with an `origin` may be somebody else's words: to a terminal it goes as `render` makes
+    it, a word at a time. In a pipe it is data, and goes as it is.
+    """
 
     def __init__(self, *, silent: bool = False, quiet: bool = False) -> None:
         self._silent = silent
         self._quiet = quiet
         self._terminal = sys.stdout.isatty()
         self._open = False  # a line of the answer has no end yet
+        self._painter: Painter | None = None
+        self.named: tuple[str, ...] = ()  # sources of the answers, of which a note has told
 
     @property
     def streams(self) -> bool:
         """Whether text is shown as it comes. In a pipe, only the answer itself is worth having."""
         return self._terminal and not self._silent
 
+    def begin(self, origin: "Origin | None") -> None:
+        """What is streamed from here on has this origin; None: the model speaks for itself."""
+        self.flush()
+        self._painter = _painter(origin)
+
     def stream(self, text: str) -> None:
         """A piece of what the model says, if it is to be shown as it comes."""
         if text and self.streams:
-            show([text], end="")
-            self._open = not text.endswith("\n")
+            self._put(self._painter.push(text) if self._painter is not None else clean(text))
 
-    def answer(self, text: str) -> None:
+    def flush(self) -> None:
+        """Shows what was held back of a streamed text, which has come to its end."""
+        if self._painter is not None:
+            self._put(self._painter.close())
+
+    def answer(self, text: str, origin: "Origin | None" = None) -> None:
         """The whole answer, where it has not been streamed."""
-        if not self._silent:
-            self.rest()
-            show([text.rstrip("\n")])
+        if self._silent:
+            return
+        self.rest()
+        text = text.rstrip("\n")
+        painter = _painter(origin) if self._terminal else None
+        if painter is not None:
+            self._put(painter.whole(text))
+            self._put("\n")
+        else:
+            show([text])
 
     def note(self, text: str, *, dim: bool = True) -> None:
         """A line of what goes on, unless it should be quiet."""
@@ -93,9 +101,24 @@ class Page:
 
     def rest(self) -> None:
         """Ends a line that was begun."""
+        self.flush()
         if self._open:
-            show([])
-            self._open = False
+            self._put("\n")
+
+    def _put(self, text: str) -> None:
+        """Text for the terminal, which is fit for it."""
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            self._open = not text.endswith("\n")
+
+
+def _painter(origin: "Origin | None") -> "Painter | None":
+    if origin is None:
+        return None
+    from cabinos.render.terminal import Painter
+
+    return Painter(origin, colour=_colour(sys.stdout))
 
 
 class Answers:

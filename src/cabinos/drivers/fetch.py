@@ -21,7 +21,7 @@ from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Fetched", "Fetcher", "Limits", "resolve"]
+__all__ = ["Fetched", "Fetcher", "Limits", "Resolve", "resolve"]
 
 PORTS = (80, 443, 8080, 8443)
 SCHEMES = {"http": 80, "https": 443}

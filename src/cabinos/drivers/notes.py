@@ -2,10 +2,12 @@
 
 Notes are rows of the store. A write is staged and committed in one transaction with the call's
 result, so a crash leaves both or neither: that is what makes it `local`. A note is as trustworthy
-as what its writer had read, and whoever recalls it has read that too.
+as what its writer had read, and whoever recalls it has read that too. It goes to no model elsewhere
+but the one that it was written with: a note made with a brain on this machine stays on it.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -31,19 +33,33 @@ MOST = 5_000  # notes that are looked at for what they mean, the newest
 MAX_CANDIDATES = 5  # things that are named where several fit
 MORNING = clock_time(9)  # of a reminder that names only a day
 
-COLUMNS = "note.id, note.kind, note.list, note.text, note.created, note.done, note.due, note.label"
+COLUMNS = (
+    "note.id, note.kind, note.list, note.text, note.created, note.done, note.due, note.label, "
+    "note.readers"
+)
 Row = tuple[Any, ...]
-NoteText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-ListName = Annotated[str, Field(max_length=60, description="like shopping")]
+STATEMENT, LIST_NAME = {"x-copy": "statement"}, {"x-copy": "list"}
+NoteText = Annotated[
+    str, Field(min_length=1, max_length=MAX_TEXT, json_schema_extra=dict(STATEMENT))
+]
+ListName = Annotated[
+    str, Field(max_length=60, description="like shopping", json_schema_extra=dict(LIST_NAME))
+]
 Thing = Annotated[
     str,
     BeforeValidator(lambda thing: str(thing) if isinstance(thing, int) else thing),
-    Field(min_length=1, max_length=1_000, description="its number, or words that are in it"),
+    Field(
+        min_length=1,
+        max_length=1_000,
+        description="its number, or words that are in it",
+        json_schema_extra=dict(STATEMENT),
+    ),
 ]
 NUMBER = re.compile(r"(?:#|(?:number|no\.?|note|item|task|reminder) )?(\d{1,18})")
 LINE = re.compile(r"^(\d+) \(([^)]*)\): ")  # what `_line` puts before a text
 ENDED = re.compile(r"^\d+ is (?:done|forgotten): ")
 MAX_TOLD = 3  # notes that a person is told who asked for one
+LAST_NUMBER = re.compile(r"(?:#|\b(?:number|no\.?|note|item|task|reminder) )(\d{1,18})\W*$")
 OPEN = "kind = 'todo' AND done IS NULL"
 
 
@@ -75,10 +91,11 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         async with numbering:
             ((highest,),) = await context.store.read("SELECT coalesce(max(id), 0) FROM note")
             row = (highest + 1, kind, list_, text.strip(), context.label, context.pid)
+            readers = None if context.readers is None else sorted(context.readers)
             context.store.write(
-                "INSERT INTO note (id, kind, list, text, label, pid, created, due) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, now().timestamp(), due),
+                "INSERT INTO note (id, kind, list, text, label, pid, created, due, readers) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, now().timestamp(), due, json.dumps(readers)),
             )
         return int(highest + 1)
 
@@ -254,7 +271,14 @@ async def notes_list(
     kind: Annotated[
         Literal["todo", "note", "done"], Field(description="open things to do, notes, or done")
     ] = "todo",
-    list: Annotated[str, Field(max_length=60, description="like shopping; otherwise all")] = "",  # noqa: A002
+    list: Annotated[  # noqa: A002
+        str,
+        Field(
+            max_length=60,
+            description="like shopping; otherwise all",
+            json_schema_extra=dict(LIST_NAME),
+        ),
+    ] = "",
     *,
     context: Context,
 ) -> Labelled:
@@ -279,11 +303,12 @@ def _told(rows: Sequence[Row], nothing: str) -> Labelled:
     lines = [_line(row) for row in rows[:MAX_ROWS]]
     if len(rows) > MAX_ROWS:
         lines.append(f"[only the first {MAX_ROWS} are shown]")
-    return Labelled("\n".join(lines) or nothing, _label(rows[:MAX_ROWS]))
+    shown = rows[:MAX_ROWS]
+    return Labelled("\n".join(lines) or nothing, _label(shown), _readers(shown))
 
 
 def _line(row: Row) -> str:
-    number, kind, list_, text, created, done, due, _ = row
+    number, kind, list_, text, created, done, due, *_ = row
     if done:
         state = f"done {_date(done)}"
     elif due:
@@ -296,7 +321,14 @@ def _line(row: Row) -> str:
 
 
 def _label(rows: Sequence[Row]) -> Literal["trusted", "untrusted"]:
-    return "untrusted" if any(row[-1] != "trusted" for row in rows) else "trusted"
+    return "untrusted" if any(row[-2] != "trusted" for row in rows) else "trusted"
+
+
+def _readers(rows: Sequence[Row]) -> frozenset[str] | None:
+    """Who may read all of the notes beyond this machine; None: anybody."""
+    known = [json.loads(row[-1] or "[]") for row in rows]
+    bound = [frozenset(names) for names in known if names is not None]
+    return frozenset.intersection(*bound) if bound else None
 
 
 def _date(seconds: float) -> str:
@@ -321,13 +353,13 @@ def _done(now: Callable[[], datetime]) -> Tool:
     async def notes_todo_done(thing: Thing, *, context: Context) -> Labelled:
         """Marks a thing to do as done, by its number or its words."""
         row = await _find(context, thing, OPEN)
-        number, kind, _, text, _, done, _, label = row
+        number, kind, _, text, _, done, _, label, _ = row
         if kind != "todo":
             raise ToolError(f"note {number} is nothing to do.")
         if done is None:
             moment = now().timestamp()
             context.store.write("UPDATE note SET done = ? WHERE id = ?", (moment, number))
-        return Labelled(f"{number} is done: {text}", label)
+        return Labelled(f"{number} is done: {text}", label, _readers([row]))
 
     return notes_todo_done
 
@@ -343,9 +375,10 @@ def _done(now: Callable[[], datetime]) -> Tool:
 )
 async def notes_forget(thing: Thing, *, context: Context) -> Labelled:
     """Forgets a note, a reminder or a thing to do for good, by its number or its words."""
-    number, _, _, text, _, _, _, label = await _find(context, thing, "1")
+    row = await _find(context, thing, "1")
+    number, _, _, text, _, _, _, label, _ = row
     context.store.write("DELETE FROM note WHERE id = ?", (number,))
-    return Labelled(f"{number} is forgotten: {text}", label)
+    return Labelled(f"{number} is forgotten: {text}", label, _readers([row]))
 
 
 async def _find(context: Context, thing: str, among: str) -> Row:
@@ -354,25 +387,30 @@ async def _find(context: Context, thing: str, among: str) -> Row:
     Raises ToolError if that is none, or several.
     """
     if number := NUMBER.fullmatch(thing.strip().lower()):
-        rows = await context.store.read(
-            f"SELECT {COLUMNS} FROM note WHERE id = ?", (int(number[1]),)
-        )
-        if not rows:
-            raise ToolError(
-                f"there is no note {number[1]}; notes_list and notes_recall tell the numbers."
-            )
-        return rows[0]
+        return await _numbered(context, int(number[1]))
     wanted = set(stems(thing))
     rows = await context.store.read(f"SELECT {COLUMNS} FROM note WHERE {among} ORDER BY id DESC")
     scored = [(_fit(wanted, row[3]), row) for row in rows]
     most = max((score for score, _ in scored), default=(0, 0.0))
+    if not most[0] and (number := LAST_NUMBER.search(thing)):  # "erase #2"
+        return await _numbered(context, int(number[1]))
     if not most[0]:
         raise ToolError(f"nothing is noted with the words of {thing[:100]!r}.")
     fitting = [row for score, row in scored if score == most]
     if len(fitting) > 1:
         named = "; ".join(map(_named, fitting[:MAX_CANDIDATES]))
-        raise ToolError(f"{thing[:100]!r} may be one of these: {named}. Say its number.")
+        raise ToolError(
+            f"{thing[:100]!r} may be one of these: {named}. Say its number.",
+            readers=_readers(fitting),
+        )
     return fitting[0]
+
+
+async def _numbered(context: Context, number: int) -> Row:
+    rows = await context.store.read(f"SELECT {COLUMNS} FROM note WHERE id = ?", (number,))
+    if not rows:
+        raise ToolError(f"there is no note {number}; notes_list and notes_recall tell the numbers.")
+    return rows[0]
 
 
 def _fit(wanted: set[str], text: str) -> tuple[int, float]:
@@ -384,4 +422,4 @@ def _fit(wanted: set[str], text: str) -> tuple[int, float]:
 
 def _named(row: Row) -> str:
     """A candidate in an error, which is trusted: the words of others stay out of it."""
-    return f"{row[0]}, {row[3][:60]}" if row[-1] == "trusted" else f"{row[0]}"
+    return f"{row[0]}, {row[3][:60]}" if row[-2] == "trusted" else f"{row[0]}"

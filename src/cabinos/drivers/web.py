@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field
 
 from cabinos.drivers import documents, text
-from cabinos.drivers.fetch import Fetched, Fetcher, Limits
+from cabinos.drivers.fetch import Fetched, Fetcher, Limits, Resolve, resolve
 from cabinos.drivers.saved_pages import SavedPages
 from cabinos.kernel.driver import Context, Driver, Tool, tool
 from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
@@ -44,8 +44,8 @@ Offset = Annotated[int, Field(ge=1, description="first line, from 1")]
 Limit = Annotated[int, Field(ge=1, le=5_000, description="how many lines")]
 
 
-def driver(config: Mapping[str, Any]) -> Driver:
-    """The web device.
+def driver(config: Mapping[str, Any], resolve: Resolve = resolve) -> Driver:
+    """The web device. `resolve` finds the addresses of hosts.
 
     `config`: allow_private (hosts, "name" or "name:port", that may have private addresses), ports
     (that are fetched from), ca (file with a further certificate authority), seconds and size (of
@@ -59,6 +59,7 @@ def driver(config: Mapping[str, Any]) -> Driver:
     defaults = Limits()
     settings: dict[str, Any] = {
         "ca": config.get("ca"),
+        "resolve": resolve,
         "limits": Limits(
             seconds=float(config.get("seconds", defaults.seconds)),
             size=int(config.get("size", defaults.size)),

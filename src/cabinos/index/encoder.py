@@ -14,6 +14,7 @@ class Encoder(Protocol):
 
     name: str  # of the weights and what is done with them: equal names give equal vectors
     width: int
+    batch: int  # texts that take about a second
     near: float  # cosine from which on two texts have something to do with each other
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from cabinos.store.encode import clean_text
 __all__ = ["Hit", "Index", "Passage", "Source"]
 
 POOL = 200  # passages of each ranking that are fused
-BATCH = 2000  # passages that get new vectors in one transaction
+LARGE = 20_000  # passages from which on words are left out that are in too many of them
+COMMON = 0.1  # of the passages: such a word adds time, and next to nothing to BM25
 MARK = "\x02"  # before each matched word in what FTS5's highlight() returns, and
 END = "\x03"  # behind it
 
@@ -83,6 +84,7 @@ class Index:
         self.path = path
         self._db = connect(path)
         self._lock = threading.RLock()
+        self._frequencies: dict[str, int] = {}  # of words, in a large index; they may be old
         self.use(encoder)
 
     def __enter__(self) -> Self:
@@ -179,8 +181,8 @@ class Index:
             ((left,),) = self.rows(f"SELECT count(*) {missing}")
             if not left:
                 return
-            yield left
-            rows = self.rows(f"SELECT id, heading, text {missing} LIMIT {BATCH}")
+            yield int(left)
+            rows = self.rows(f"SELECT id, heading, text {missing} LIMIT {self.encoder.batch}")
             vectors = self._encoded([_said(Passage(text, heading)) for _, heading, text in rows])
             with self.writing() as db:
                 if not self._is_encoders(db):
@@ -224,7 +226,7 @@ class Index:
             return []
         with self._lock, self._explained():
             sources = self._sources(kinds, under, names)
-            lexical = self._lexical(wanted, sources)
+            lexical = self._lexical(self._rare(wanted), sources)
             nearest, cosines = self._dense(query, sources, list(lexical))
             return self._hits(fuse(lexical, nearest, cosines)[:limit], wanted)
 
@@ -261,6 +263,21 @@ class Index:
                 if len(found) == POOL:
                     break
         return found
+
+    def _rare(self, wanted: Sequence[str]) -> Sequence[str]:
+        """The words that are not in a large part of a large index, or the rarest one."""
+        ((size,),) = self._db.execute("SELECT coalesce(max(id), 0) FROM passage")
+        if size < LARGE or len(wanted) == 1:
+            return wanted
+        for word in wanted:
+            if word not in self._frequencies:
+                ((count,),) = self._db.execute(
+                    "SELECT count(*) FROM passage_index WHERE passage_index MATCH ?",
+                    (lexicon.match([word]),),
+                )
+                self._frequencies[word] = count
+        rare = [word for word in wanted if self._frequencies[word] <= COMMON * size]
+        return rare or [min(wanted, key=self._frequencies.__getitem__)]
 
     def _source_of(self, passage: int) -> int:
         row = self._db.execute("SELECT source FROM passage WHERE id = ?", (passage,)).fetchone()
@@ -321,7 +338,7 @@ class Index:
 
     # ---- the file --------------------------------------------------------------------------------
 
-    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """What a query finds."""
         with self._lock, self._explained():
             return self._db.execute(sql, parameters).fetchall()

@@ -21,7 +21,7 @@ __all__ = ["MiniLM"]
 WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # SHA-256
 HEADS, LAYERS, WIDTH = 12, 6, 384
 EPSILON = 1e-12  # of its layer norms
-BATCH = 1024  # tokens that go through at once: their activations stay in the cache
+TOKENS = 1024  # tokens that go through at once: their activations stay in the cache
 LONGEST = 256  # tokens of a text; what follows is not read, as with sentence-transformers
 
 Floats = NDArray[np.float32]
@@ -32,6 +32,7 @@ class MiniLM:
 
     name = "all-MiniLM-L6-v2"
     width = WIDTH
+    batch = 32
     near = 0.25
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +62,7 @@ class MiniLM:
         start = 0
         while start < len(order):
             end = start + 1
-            while end < len(order) and (end + 1 - start) * len(ids[order[end]]) <= BATCH:
+            while end < len(order) and (end + 1 - start) * len(ids[order[end]]) <= TOKENS:
                 end += 1
             x, mask = self.hidden([ids[at] for at in order[start:end]])
             mean = np.einsum("btd,bt->bd", x, mask) / mask.sum(1, keepdims=True)
@@ -74,7 +75,7 @@ class MiniLM:
         w = self._weights
         longest = max(map(len, ids))
         tokens = np.zeros((len(ids), longest), np.int64)
-        mask = np.zeros((len(ids), longest), np.float32)
+        mask: Floats = np.zeros((len(ids), longest), np.float32)
         for row, sequence in enumerate(ids):
             tokens[row, : len(sequence)] = sequence
             mask[row, : len(sequence)] = 1
@@ -102,7 +103,7 @@ class MiniLM:
             y = self._linear(x, at + name).reshape(batch, length, HEADS, WIDTH // HEADS)
             return np.ascontiguousarray(y.transpose(0, 2, 1, 3))
 
-        scores = heads("query") @ heads("key").transpose(0, 1, 3, 2)
+        scores: Floats = heads("query") @ heads("key").transpose(0, 1, 3, 2)
         scores *= np.float32((WIDTH // HEADS) ** -0.5)
         scores += bias
         scores -= scores.max(-1, keepdims=True)

@@ -27,6 +27,8 @@ Floats = NDArray[np.float32]
 class StaticEncoder:
     """The table and the pieces, read from a folder."""
 
+    batch = 2000
+
     def __init__(self, folder: Traversable) -> None:
         """Raises SearchError if a file is missing or is not what the manifest says."""
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -64,8 +66,8 @@ class StaticEncoder:
             pieces = np.concatenate([np.asarray(lists[at], np.int64) for at in some])
             begins = np.cumsum(lengths[some]) - lengths[some]
             vectors[start + some] = np.add.reduceat(self._table[pieces], begins)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, norms, out=vectors, where=norms > 0)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        return vectors
 
 
 @cache

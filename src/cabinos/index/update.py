@@ -23,7 +23,7 @@ __all__ = ["Content", "Reader", "Report", "add_roots", "forget", "roots", "updat
 
 KIND = "file"
 MAX_BYTES = 100 << 20  # of a file; larger ones are left out unread
-BATCH_FILES, BATCH_PASSAGES, BATCH_SECONDS = 256, 2000, 2.0
+BATCH_FILES, BATCH_PASSAGES, BATCH_SECONDS = 256, 2000, 2.0  # what one transaction holds
 UNSETTLED = 2_000_000_000  # nanoseconds: a file this young may change again at the same time
 
 
@@ -52,7 +52,7 @@ class Report:
 
 def roots(index: Index) -> list[Path]:
     """What was asked to be indexed."""
-    return [Path(str(path)) for (path,) in index.rows("SELECT path FROM root ORDER BY path")]
+    return [Path(path) for (path,) in index.rows("SELECT path FROM root ORDER BY path")]
 
 
 def add_roots(index: Index, paths: Sequence[Path]) -> list[Path]:
@@ -97,13 +97,15 @@ def update(
 ) -> Report:
     """Brings what the index says of `paths` up to date. Raises SearchError if it cannot be written.
 
-    `progress` is called with the number of files seen so far and of those there are; nobody listens
-    by default.
+    `progress` is called with how much is done and how much there is: of passages whose vectors are
+    another encoder's, then of files. Nobody listens by default.
     """
     report = Report()
     index.take_encoder()
-    for _ in index.encode_missing():
-        pass
+    total = 0
+    for left in index.encode_missing():
+        total = max(total, left)
+        progress(total - left, total)
     for path in paths:
         known = _known(index, path)
         try:
@@ -135,9 +137,7 @@ def _known(index: Index, path: Path) -> dict[str, _Known]:
     rows = index.rows("SELECT name, size, modified, digest FROM source WHERE kind = ?", (KIND,))
     below = f"{str(path).rstrip('/')}/"
     return {
-        str(name): _Known(*rest)  # type: ignore[arg-type] # the columns have these types
-        for name, *rest in rows
-        if name == str(path) or str(name).startswith(below)
+        name: _Known(*rest) for name, *rest in rows if name == str(path) or name.startswith(below)
     }
 
 
@@ -150,6 +150,7 @@ def _batches(
 ) -> Iterator[tuple[int, list[Source]]]:
     """(files seen so far, sources to put in one transaction)."""
     batch: list[Source] = []
+    most = min(BATCH_PASSAGES, index.encoder.batch if index.encoder else BATCH_PASSAGES)
     passages, began = 0, time.monotonic()
     for done, found in enumerate(files, 1):
         old = known.get(found.path)
@@ -158,7 +159,7 @@ def _batches(
         elif source := _source(index, found, old, read, report):
             batch.append(source)
             passages += len(source.passages)
-        full = len(batch) >= BATCH_FILES or passages >= BATCH_PASSAGES
+        full = len(batch) >= BATCH_FILES or passages >= most
         if done == len(files) or full or time.monotonic() - began > BATCH_SECONDS:
             yield done, batch
             batch, passages, began = [], 0, time.monotonic()

@@ -1,6 +1,7 @@
 """The words of a query, as SQLite's full-text search is to look for them."""
 
 import re
+from collections.abc import Sequence
 
 __all__ = ["MAX_WORDS", "match", "words_of"]
 
@@ -21,6 +22,6 @@ def words_of(query: str) -> list[str]:
     return ([word for word in words if word not in STOP] or words)[:MAX_WORDS]
 
 
-def match(words: list[str]) -> str:
+def match(words: Sequence[str]) -> str:
     """An FTS5 expression: any of the words. Quoted, so that no word is an operator."""
     return " OR ".join(f'"{word}"' for word in words)

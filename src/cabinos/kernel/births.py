@@ -123,11 +123,11 @@ def _first_pages(m: "Machine", process: Process, spawn: Spawn) -> None:
     place = spawn.system is None or process.image_state.get("stay")  # instructions may come later
     for role, text, label in first:
         if text or (role == "system" and place):
-            meta = process.told() if label == "untrusted" else None
+            meta = process.told() if role == "user" else None
             page = m.pages.put(role, text, tokens=model.count(text), label=label, meta=meta)
             m.memory.append(process, page, model, room, pinned=True)
     if context := spawn.context:
-        meta = {"from": sorted(process.guard.sources) or ["context"]}
+        meta = {**(process.told() or {}), "from": sorted(process.guard.sources) or ["context"]}
         page = m.pages.put(
             "user", context, tokens=model.count(context), label="untrusted", meta=meta
         )

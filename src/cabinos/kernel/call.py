@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel import budget
 from cabinos.kernel.driver import Context, Labelled, Tool
-from cabinos.kernel.errors import BudgetExceeded, Denied, InvalidArguments, KernelError, ModelError
+from cabinos.kernel.errors import (
+    BudgetExceeded,
+    Denied,
+    InvalidArguments,
+    KernelError,
+    ModelError,
+    ToolError,
+)
 from cabinos.kernel.monitor import decide, origins, source, spent
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.policy import Verdict
@@ -79,6 +86,10 @@ async def call_tool(m: "Machine", process: Process, call: str, record: Record) -
     outcome = await _act(m, process, call, record, tool, arguments)
     if outcome.label == "untrusted":
         outcome.sources = frozenset((source(tool, given),))
+    if tool.needs in ("files", "shell"):
+        path = given.get("path") if tool.needs == "files" else ""
+        if process.capabilities.holds_private(path if isinstance(path, str) else ""):
+            outcome.readers = frozenset()
     return outcome
 
 
@@ -127,14 +138,15 @@ async def run_tool(tool: Tool, context: Context, arguments: Mapping[str, Any]) -
     """
     try:
         value = await tool.run(context, **arguments)
-        label = tool.label
+        label, readers = tool.label, None
         if isinstance(value, Labelled):
-            value, label = value.value, value.label
-        return Outcome(_plain(value), label=label)
+            value, label, readers = value.value, value.label, value.readers
+        return Outcome(_plain(value), label=label, readers=readers)
     except (StoreError, *FATAL):
         raise
     except KernelError as error:
-        return Outcome(str(error), ok=False, label=tool.label)
+        readers = error.readers if isinstance(error, ToolError) else None
+        return Outcome(str(error), ok=False, label=tool.label, readers=readers)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool is anybody's code
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return Outcome(f"{tool.name} failed: {reason}.", ok=False, label=tool.label)
@@ -143,7 +155,16 @@ async def run_tool(tool: Tool, context: Context, arguments: Mapping[str, Any]) -
 def _context(m: "Machine", process: Process, call: str) -> Context:
     """What the tool is told; the key is the same however often the call is made."""
     key = f"{m.id}-{process.pid}-{process.step}-{call}"
-    return Context(process.pid, key, process.capabilities, m.store, process.label)
+    model, readers = m.models.get(process.model), process.guard.readers
+    seen = frozenset() if model is None or model.local else frozenset((model.name,))
+    return Context(
+        process.pid,
+        key,
+        process.capabilities,
+        m.store,
+        process.label,
+        seen if readers is None else seen & readers,
+    )
 
 
 def _plain(value: Any) -> Any:

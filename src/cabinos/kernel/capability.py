@@ -26,6 +26,7 @@ class FileGrant:
     root: Path  # absolute, without symbolic links when the grant was made
     mode: FileMode
     name: str  # how processes call it: the first part of every path
+    private: bool = False  # what it holds stays on this machine
 
     def __post_init__(self) -> None:
         if not self.root.is_absolute() or ".." in self.root.parts:
@@ -41,17 +42,24 @@ class FileGrant:
         return self.mode == "rw"
 
 
-def files(path: str | PathLike[str], mode: FileMode = "r", name: str | None = None) -> FileGrant:
+def files(
+    path: str | PathLike[str],
+    mode: FileMode = "r",
+    name: str | None = None,
+    *,
+    private: bool = False,
+) -> FileGrant:
     """The grant of a folder, or of a single file. `name` defaults to the last part of the path.
 
-    Raises InvalidArguments if there is nothing at `path`.
+    What is in a `private` one goes to no model and nobody else outside of this machine, unless the
+    person says so. Raises InvalidArguments if there is nothing at `path`.
     """
     try:
         root = Path(path).expanduser().resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidArguments(f"{path}: cannot be granted ({reason}).") from None
-    return FileGrant(root, mode, name or root.name or "root")
+    return FileGrant(root, mode, name or root.name or "root", private)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class Capabilities:
     web: tuple[str, ...] = ()  # hosts; "*.example.org": its subdomains; "*": any public host
     shell: bool = False
     client: tuple[ClientTool, ...] = ()  # of this process alone: children do not get them
+    private: tuple[Path, ...] = ()  # folders whose content stays on this machine, granted or not
 
     def __post_init__(self) -> None:
         names = [grant.name for grant in self.files]
@@ -122,7 +131,26 @@ class Capabilities:
         if mode == "rw" and not parent.writable:
             raise Denied(f"{path!r}: the folder {parent.name!r} may only be read.")
         default = inner[-1] if inner else parent.name
-        return FileGrant(parent.root.joinpath(*inner), mode, name or default)
+        return FileGrant(parent.root.joinpath(*inner), mode, name or default, parent.private)
+
+    @property
+    def secluded(self) -> tuple[Path, ...]:
+        """The folders whose content stays on this machine."""
+        return (*self.private, *(grant.root for grant in self.files if grant.private))
+
+    def holds_private(self, path: str = "") -> bool:
+        """Whether something private lies at or below a path as processes see it; "": anywhere."""
+        if not self.secluded or not path.strip("/"):
+            return bool(self.secluded)
+        try:
+            grant, inner = self.locate(path)
+        except Denied:
+            return True
+        place = grant.root.joinpath(*inner)
+        around = (
+            place.is_relative_to(root) or root.is_relative_to(place) for root in self.secluded
+        )
+        return any(around)
 
     def with_files(self, grant: FileGrant) -> "Capabilities":
         """The same with one more grant, which `grant` made of what is there."""
@@ -145,6 +173,7 @@ class Capabilities:
             tools=tools,
             web=_common_hosts(self.web, other.web),
             shell=self.shell and other.shell,
+            private=tuple(dict.fromkeys((*self.secluded, *other.private))),
         )
 
     def _require_within(self, grant: FileGrant) -> None:
@@ -162,10 +191,14 @@ class Capabilities:
         """As JSON for the store; `from_json` reads it."""
         return {
             "tools": None if self.tools is None else sorted(self.tools),
-            "files": [[str(grant.root), grant.mode, grant.name] for grant in self.files],
+            "files": [
+                [str(grant.root), grant.mode, grant.name, *([True] if grant.private else [])]
+                for grant in self.files
+            ],
             "web": list(self.web),
             "shell": self.shell,
             "client": [[tool.name, tool.description, tool.parameters] for tool in self.client],
+            **({"private": list(map(str, self.private))} if self.private else {}),
         }
 
     @classmethod
@@ -174,10 +207,11 @@ class Capabilities:
         tools = data["tools"]
         return cls(
             tools=None if tools is None else frozenset(tools),
-            files=tuple(FileGrant(Path(root), mode, name) for root, mode, name in data["files"]),
+            files=tuple(FileGrant(Path(root), *rest) for root, *rest in data["files"]),
             web=tuple(data["web"]),
             shell=data["shell"],
             client=tuple(ClientTool(*tool) for tool in data.get("client", ())),
+            private=tuple(map(Path, data.get("private", ()))),
         )
 
 

@@ -1,6 +1,8 @@
 """What is plugged in: tools and models by name, a queue for each model, and who is shown what."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from cabinos.kernel.driver import Driver, Model, Tool
 from cabinos.kernel.errors import KernelError, ModelError
@@ -22,7 +24,7 @@ class Devices:
     memory: Memory
 
     def __init__(
-        self, drivers: Sequence[Driver], policy: str, quantum: int, names: Mapping[str, str]
+        self, drivers: Sequence[Driver], policy: str, quantum: int, names: Mapping[str, Any]
     ) -> None:
         self.drivers = list(drivers)
         self.tools: dict[str, Tool] = {}
@@ -30,6 +32,7 @@ class Devices:
         self.queues: dict[str, ModelQueue] = {}
         self.brain = names.get("model", "")  # of who names none; "": the first there is
         self.escalate = names.get("escalate", "")  # that others may hand over to; "": none
+        self.secluded = tuple(map(_folder, names.get("private", ())))  # for this machine alone
         self._policy, self._quantum = POLICIES[policy], quantum
         self.syscall_tools = model_tools()
         self._offers: dict[tuple[object, ...], Offer] = {}
@@ -110,3 +113,11 @@ class Devices:
         model = self.model(process.model)
         answer = (process.image_state.get("think") or {}).get("max_tokens") or model.window
         return self.memory.room(model, self.offered(process), min(answer, model.window // 4))
+
+
+def _folder(path: object) -> Path:
+    """A folder that the configuration calls private. Raises KernelError for what is no path."""
+    try:
+        return Path(str(path)).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise KernelError(f"cabin.private: {path}: {error}.") from None

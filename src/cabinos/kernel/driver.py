@@ -54,14 +54,16 @@ class Context:
     capabilities: "Capabilities"
     store: "Store"
     label: str = "untrusted"  # of what the process has read so far
+    readers: frozenset[str] | None = frozenset()  # who may read what the tool keeps of it
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A result whose integrity is known only when it is there, not by what its tool declares."""
+    """A result whose label is known only when it is there, not by what its tool declares."""
 
     value: Any
     label: Integrity
+    readers: frozenset[str] | None = None  # models and recipients beyond this machine; None: any
 
 
 @dataclass(frozen=True, slots=True)

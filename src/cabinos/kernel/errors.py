@@ -29,7 +29,14 @@ class InvalidArguments(KernelError):
 
 
 class ToolError(KernelError):
-    """A tool could not do what was asked; the message is for the model, and for a person."""
+    """A tool could not do what was asked; the message is for the model, and for a person.
+
+    `readers`: who may read it beyond this machine; None: anybody.
+    """
+
+    def __init__(self, message: str, *, readers: frozenset[str] | None = None) -> None:
+        super().__init__(message)
+        self.readers = readers
 
 
 class BudgetExceeded(KernelError):

@@ -12,6 +12,7 @@ from cabinos.kernel.call import approval
 from cabinos.kernel.errors import Denied
 from cabinos.kernel.monitor import decide
 from cabinos.kernel.outcome import Blocked, Outcome, Record
+from cabinos.kernel.private import held_back, named, release
 from cabinos.kernel.process import Process
 
 if TYPE_CHECKING:
@@ -28,12 +29,17 @@ async def escalate(m: "Machine", process: Process, call: str, record: Record) ->
     tool = replace(m.syscall_tools["escalate"], egress=not target.local)
     record["a"] = record["a"] or {}
     verdict, _ = decide(m, process, call, record, tool)
+    held = held_back(m, process, target)
     why = verdict.reason if verdict.action == "ask" else _exposed(m, process)
+    if held:
+        why = f"there is what is private: {', '.join(named(held))}"
     if tool.egress and why:
         reason = f"{target.name} is not on this machine, and {why}"
         waits = approval(m, process, call, record, tool, reason, {})
         if waits is not None:
             return waits
+    if held:
+        release(m, process, target, held)
     hand_over(m, process, target.name)
     return Outcome(f"handed over to {target.name}, which goes on from here.")
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 __all__ = ["Event", "Events", "Kind", "Listener"]
 
-# text      a piece of an answer as it comes          {"text"}
+# text      a piece of an answer as it comes          {"text", "label"}
 # retry     forget the text of this answer: the model is asked again   {"reason"}
 # call      a tool is called                          {"id", "name", "arguments"}
 # result    and has answered                          {"id", "name", "text", "ok"}

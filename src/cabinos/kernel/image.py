@@ -55,6 +55,7 @@ class Result:
     value: Any
     ok: bool = True
     label: Literal["trusted", "untrusted"] = "trusted"
+    readers: frozenset[str] | None = None  # who may read it beyond this machine; None: anybody
 
 
 Step = tuple[dict[str, Any], Syscall | Exit]

@@ -100,7 +100,12 @@ class Kernel(Machine):
             if unknown := names - self.tools.keys() - SYSCALLS.keys():
                 raise InvalidArguments(f"there is no tool {min(unknown)!r}.")
         return Capabilities(
-            names, tuple(spawn.files), tuple(spawn.web), spawn.shell, tuple(spawn.client)
+            names,
+            tuple(spawn.files),
+            tuple(spawn.web),
+            spawn.shell,
+            tuple(spawn.client),
+            self.secluded,
         )
 
     async def exec(self, code: str, **options: Any) -> Any:

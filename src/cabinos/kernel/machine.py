@@ -57,7 +57,7 @@ class Machine(Devices):
         drivers: Sequence[Driver],
         policy: str,
         quantum: int,
-        names: Mapping[str, str],
+        names: Mapping[str, Any],
     ) -> None:
         super().__init__(drivers, policy, quantum, names)
         self.rules = Policy.load(config_path().with_name("policy.toml"))

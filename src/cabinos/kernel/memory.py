@@ -21,7 +21,7 @@ from cabinos.kernel.retrieval import ESCALATE
 from cabinos.store.encode import read_json
 from cabinos.store.pages import Page, Pages
 
-__all__ = ["Memory", "Offer", "sources_of"]
+__all__ = ["Memory", "Offer", "readers_of", "sources_of"]
 
 OVERHEAD = 8  # tokens a chat template puts around a message, rounded up
 NOTE_TOKENS = 120  # of the line that stands for a run of swapped-out pages
@@ -127,8 +127,17 @@ class Memory:
         process.resident_tokens += tokens
         if process.messages is not None:
             _add(process.messages, _message(page))
-        process.read(page.label, sources_of(page))
+        process.read(page.label, sources_of(page), readers_of(page))
         return page
+
+    def readers(self, process: Process) -> frozenset[str] | None:
+        """Who may read what a model makes of the pages that it is shown now; None: anybody."""
+        found: frozenset[str] | None = None
+        for page_id, stub, _ in process.pages:
+            readers = None if stub else readers_of(self.pages.get(page_id))
+            if readers is not None:
+                found = readers if found is None else found & readers
+        return found
 
     def instruct(self, process: Process, page: Page) -> None:
         """Maps other instructions in the place of the first page, where those of a chat are."""
@@ -249,8 +258,8 @@ class Memory:
 
     async def recall(
         self, process: Process, room: int, *, handle: str = "", query: str = "", offset: int = 0
-    ) -> tuple[str, Integrity]:
-        """(text, label) of a page of this process by its handle, or of those that fit the query.
+    ) -> tuple[str, Integrity, frozenset[str] | None]:
+        """(text, label, readers) of a page of this process by its handle, or of those that fit.
 
         Only pages the process has seen are found. Raises ToolError if there is none.
         """
@@ -269,11 +278,13 @@ class Memory:
         self._events.emit(process.pid, "fault", action="recall", pages=len(found))
         tainted = any(page.label == "untrusted" for page in found)
         label: Integrity = "untrusted" if tainted else "trusted"
+        bound = [readers for page in found if (readers := readers_of(page)) is not None]
+        readers = frozenset.intersection(*bound) if bound else None
         if handle:
-            return self._part(found[0], offset, room // CLIP), label
+            return self._part(found[0], offset, room // CLIP), label, readers
         part = room // (CLIP * len(found))
         texts = [f"[page {p.handle}, {p.role}]\n{self._part(p, 0, part)}" for p in found]
-        return "\n\n".join(texts), label
+        return "\n\n".join(texts), label, readers
 
     async def _search(self, query: str, seen: set[int]) -> list[Page]:
         if self.rank is None:
@@ -327,6 +338,14 @@ def sources_of(page: Page) -> frozenset[str] | None:
     return None if found is None else frozenset(found)
 
 
+def readers_of(page: Page) -> frozenset[str] | None:
+    """Who may read a page beyond this machine; None: anybody."""
+    if not page.meta or '"readers"' not in page.meta:
+        return None
+    found = read_json(page.meta).get("readers")
+    return None if found is None else frozenset(found)
+
+
 def _message(page: Page) -> Message:
     meta = read_json(page.meta) if page.meta else {}
     return Message(
@@ -349,11 +368,14 @@ def _add(messages: list[Message], message: Message) -> None:
 
 
 def thought_meta(
-    calls: Sequence[ToolCall], finish: str = "", client: Sequence[str] = ()
+    calls: Sequence[ToolCall],
+    finish: str = "",
+    client: Sequence[str] = (),
+    readers: frozenset[str] | None = None,
 ) -> dict[str, Any] | None:
     """What an assistant's page keeps beside its text: the calls, and that it was cut off.
 
-    `client` are the ids of those calls that the client makes.
+    `client` are the ids of those calls that the client makes; `readers` may read it.
     """
     meta: dict[str, Any] = {}
     if calls:
@@ -362,4 +384,6 @@ def thought_meta(
         meta["client"] = client
     if finish == "length":
         meta["finish"] = finish
+    if readers is not None:
+        meta["readers"] = sorted(readers)
     return meta or None

@@ -20,6 +20,7 @@ class Outcome:
     ok: bool = True
     label: Integrity = "trusted"
     sources: frozenset[str] | None = None  # of what is untrusted; None: nobody knows
+    readers: frozenset[str] | None = None  # who may read it beyond this machine; None: anybody
     page: int | None = None  # the page that holds it already
 
 

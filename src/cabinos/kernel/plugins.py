@@ -26,7 +26,7 @@ from cabinos.kernel.errors import KernelError
 
 __all__ = ["load_drivers", "read_config"]
 
-OWN = {"model": str, "escalate": str}  # the keys of [cabin], and what they hold
+OWN = {"model": str, "escalate": str, "private": list}  # the keys of [cabin], and what they hold
 log = logging.getLogger("cabinos.kernel")
 
 

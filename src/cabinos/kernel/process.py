@@ -101,6 +101,10 @@ class PageTable:
         """Maps another page at `index`, resident, with the pin of the one before."""
         self._entries[index] = page_id | (self._entries[index] & PINNED)
 
+    def exchange(self, index: int, page_id: int) -> None:
+        """Maps another page at `index`, swapped out or pinned as the one before."""
+        self._entries[index] = page_id | (self._entries[index] & ~PAGE_ID)
+
     def head(self, length: int) -> "PageTable":
         """The first `length` pages, as a table of its own."""
         return PageTable(self.to_bytes()[: 4 * length])
@@ -182,16 +186,26 @@ class Process:
         """The accounts that everything this process spends is booked to."""
         return [(process.pid, process.account) for process in self.lineage()]
 
-    def read(self, label: Integrity, sources: Iterable[str] | None = None) -> None:
-        """Notes that it has read something of this integrity: labels only ever fall.
+    def read(
+        self,
+        label: Integrity,
+        sources: Iterable[str] | None = None,
+        readers: frozenset[str] | None = None,
+    ) -> None:
+        """Notes that it has read something of this label: labels only ever fall.
 
-        `sources` are where it came from; None: nobody knows.
+        `sources` are where it came from; None: nobody knows. `readers` may read it; None: anybody.
         """
+        if readers is not None:
+            self.guard.read(Label("trusted", readers))
         if label == "untrusted":
             self.label = label
             known = (ANYWHERE,) if sources is None else sources
             self.guard.read(Label(label, None, frozenset(known)))
 
     def told(self) -> dict[str, Any] | None:
-        """What a page that it writes keeps of where its words may come from."""
-        return {"from": sorted(self.guard.sources)} if self.label == "untrusted" else None
+        """What a page that it writes keeps of where its words may come from, and who may read."""
+        told = {"from": sorted(self.guard.sources)} if self.label == "untrusted" else {}
+        if self.guard.readers is not None:
+            told["readers"] = sorted(self.guard.readers)
+        return told or None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cabinos.kernel import call as calls
 from cabinos.kernel.errors import InvalidArguments, KernelError
 from cabinos.kernel.image import Result, Syscall
+from cabinos.kernel.memory import readers_of
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.process import Process
 from cabinos.kernel.syscall import SYSCALLS
@@ -60,6 +61,7 @@ async def settle(m: "Machine", process: Process) -> Mapping[str, Result] | None:
             values[call] if call in values else value_of(m.pages, record["n"], record["r"]),
             record["r"]["ok"],
             record["r"].get("l", "trusted"),
+            _readers(record["r"].get("readers")),
         )
         for call, record in records.items()
     }
@@ -130,6 +132,8 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
     kept: dict[str, Any] = {"ok": outcome.ok}
     if outcome.label == "untrusted":
         kept["l"] = outcome.label
+    if outcome.readers is not None:
+        kept["readers"] = sorted(outcome.readers)
     if outcome.page is not None:
         kept["page"] = outcome.page
     else:
@@ -140,6 +144,8 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
                 meta["json"] = "1"
             if outcome.label == "untrusted":
                 meta["from"] = sorted(_sources(name, outcome))
+            if (readers := _join(_made_by(m, process), outcome.readers)) is not None:
+                meta["readers"] = sorted(readers)
             tokens = m.count(process, text)
             page = m.pages.put("tool", text, tokens=tokens, label=outcome.label, meta=meta)
             kept["page"] = page.id
@@ -149,7 +155,7 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
     cost: dict[str, int] = record.pop("cost", {})
     if cost and outcome.page is not None:
         m.events.emit(process.pid, "thought", page=outcome.page, finish=value["finish"], **cost)
-    process.read(outcome.label, _sources(name, outcome))
+    process.read(outcome.label, _sources(name, outcome), outcome.readers)
     if value is not None or name != "recv":  # that there is no mail is no news
         line = kept if call == "0" else {"call": call, **kept}
         spent = {name: number for name, number in cost.items() if number}
@@ -167,6 +173,23 @@ def _keep(m: "Machine", process: Process, call: str, record: Record, outcome: Ou
 def _sources(name: str, outcome: Outcome) -> Iterable[str]:
     """Where an outcome comes from; at least from the call."""
     return (name,) if outcome.sources is None else outcome.sources
+
+
+def _readers(names: Sequence[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def _join(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    return one if other is None else other if one is None else one & other
+
+
+def _made_by(m: "Machine", process: Process) -> frozenset[str] | None:
+    """Who may read the call: a result may hold its arguments. It stands in the last page."""
+    bound = process.guard.readers
+    if bound is None or not process.pending["paged"] or not len(process.pages):
+        return bound
+    *_, (last, *_) = process.pages
+    return readers_of(m.pages.get(last))
 
 
 def as_text(value: Any) -> str:

@@ -18,7 +18,7 @@ from cabinos.kernel.capability import ClientTool
 from cabinos.kernel.driver import Integrity, Tool
 from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
 from cabinos.kernel.escalate import escalate
-from cabinos.kernel.memory import sources_of
+from cabinos.kernel.memory import readers_of, sources_of
 from cabinos.kernel.monitor import grant
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.plan import proposals
@@ -93,14 +93,15 @@ async def sys_narrow(m: "Machine", p: Process, call: str, record: Record) -> Out
 
 async def sys_recall(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
     a = record["a"]
-    text, label = await m.memory.recall(
+    text, label, readers = await m.memory.recall(
         p,
         m.room(p),
         handle=str(a.get("handle") or ""),
         query=str(a.get("query") or ""),
         offset=int(a.get("offset") or 0),
     )
-    return Outcome(text, label=label, sources=frozenset())  # of what it had read before
+    own = frozenset[str]()  # of what it had read before
+    return Outcome(text, label=label, sources=own, readers=readers)
 
 
 async def sys_pin(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
@@ -150,7 +151,10 @@ async def sys_wait(m: "Machine", p: Process, call: str, record: Record) -> Outco
     label: Integrity = "untrusted" if tainted else "trusted"
     values = {str(pid): o.value for pid, o in zip(pids, outcomes, strict=True)}
     sources = frozenset(s for o in outcomes for s in o.sources or ())
-    return Outcome(values, ok=all(o.ok for o in outcomes), label=label, sources=sources)
+    bound = [o.readers for o in outcomes if o.readers is not None]
+    readers = frozenset.intersection(*bound) if bound else None
+    ok = all(o.ok for o in outcomes)
+    return Outcome(values, ok, label, sources, readers)
 
 
 async def sys_kill(m: "Machine", p: Process, call: str, record: Record) -> Outcome:
@@ -175,7 +179,7 @@ async def sys_recv(m: "Machine", p: Process, call: str, record: Record) -> Outco
     mail = m.receive(p)
     if mail is None:
         return Outcome(None) if record["a"].get("wait") is False else Blocked("a message")
-    return Outcome(mail.text, label=mail.label, sources=sources_of(mail))
+    return Outcome(mail.text, label=mail.label, sources=sources_of(mail), readers=readers_of(mail))
 
 
 async def sys_ask(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
@@ -246,7 +250,7 @@ def _ended(m: "Machine", child: Process) -> Outcome | Blocked:
     if child.state != State.EXITED:
         return Blocked(f"process {child.pid}")
     value, ok = m.answer_of(child)
-    return Outcome(value, ok=ok, label=child.label, sources=child.guard.sources)
+    return Outcome(value, ok, child.label, child.guard.sources, child.guard.readers)
 
 
 Handler = Callable[["Machine", Process, str, Record], Awaitable[Outcome | Blocked]]

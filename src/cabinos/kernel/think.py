@@ -21,7 +21,8 @@ from cabinos.kernel.errors import (
     ModelError,
 )
 from cabinos.kernel.memory import thought_meta
-from cabinos.kernel.outcome import Outcome, Record
+from cabinos.kernel.outcome import Blocked, Outcome, Record
+from cabinos.kernel.private import let_out
 from cabinos.kernel.process import Process
 from cabinos.store.encode import to_json
 
@@ -36,7 +37,7 @@ MOST = 1 << 40  # tokens that nobody reads or writes
 SHRINK = 0.7  # of the room, each time a model finds a request too long
 
 
-async def think(m: "Machine", process: Process, _call: str, record: Record) -> Outcome:
+async def think(m: "Machine", process: Process, call: str, record: Record) -> Outcome | Blocked:
     """Answers from the process's pages; the answer becomes a page."""
     arguments = record["a"]
     model = m.model(process.model)
@@ -53,6 +54,8 @@ async def think(m: "Machine", process: Process, _call: str, record: Record) -> O
         page = m.pages.put("user", say, tokens=model.count(say), label=process.label, meta=meta)
         m.memory.append(process, page, model, room)
     m.take_mail(process, model, room)
+    if waits := let_out(m, process, call, record, model):
+        return waits
     m.store.save(process)  # it may have to wait for its turn: what it read is its own now
     if m.memory.resident(process) > room:  # another model, or other tools, than before
         m.memory.evict(process, room)
@@ -97,7 +100,7 @@ def _keep_thought(
         for number, call in enumerate(thought.calls)
     )
     theirs = [call.id for call in calls if process.capabilities.of_client(call.name)]
-    meta = thought_meta(calls, thought.finish, theirs)
+    meta = thought_meta(calls, thought.finish, theirs, m.memory.readers(process))
     # Not `output_tokens`: what a model thought unseen takes no room.
     tokens = model.count(thought.text) + (model.count(to_json(meta)) if calls else 0)
     page = m.pages.put("assistant", thought.text, tokens=tokens, label=process.label, meta=meta)
@@ -177,11 +180,12 @@ class _Meter:
     def __init__(self, m: "Machine", process: Process) -> None:
         self._events = m.events
         self._pid = process.pid
+        self._label = process.label
         self._text: list[str] = []
 
     def emit(self, text: str) -> None:
         self._text.append(text)
-        self._events.emit(self._pid, "text", text=text)
+        self._events.emit(self._pid, "text", text=text, label=self._label)
 
     def spent(self, model: Model, prompt: int) -> tuple[int, int]:
         """(tokens, micros) of an attempt that broke off: nothing if nothing had come."""

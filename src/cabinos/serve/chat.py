@@ -189,6 +189,8 @@ class _Answer:
                 "content": choice.text or (None if choice.calls else ""),
                 "refusal": None,
             }
+            if choice.provenance:
+                message["provenance"] = choice.provenance
             if choice.calls:
                 message["tool_calls"] = [_wire_call(call) for call in choice.calls]
             choices.append(
@@ -224,7 +226,8 @@ class _Answer:
             for number, call in enumerate(choice.calls):
                 delta = {"tool_calls": [{"index": number, **_wire_call(call)}]}
                 yield self._chunk(index, delta, usage)
-            yield self._chunk(index, {}, usage, choice.finish_reason)
+            last = {"provenance": choice.provenance} if choice.provenance else {}
+            yield self._chunk(index, last, usage, choice.finish_reason)
         if usage:
             shared = {**self._shared, "object": "chat.completion.chunk"}
             yield sse({**shared, "choices": [], "usage": self._usage()})

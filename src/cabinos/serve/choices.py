@@ -8,6 +8,7 @@ from cabinos.kernel.events import Event
 from cabinos.serve.errors import ApiError
 from cabinos.serve.forced import call_of
 from cabinos.serve.turn import Called, Turn, said
+from cabinos.serve.voice import Json, Voice
 
 __all__ = ["Choice", "complete", "merged"]
 
@@ -23,12 +24,15 @@ class Choice:
 
     def __init__(self, turn: Turn, *, held: bool, forced: bool = False) -> None:
         self.calls: tuple[Called, ...] = ()
+        self.provenance: list[Json] = []
         self._turn = turn
+        self._voice = Voice(turn.handle)
         self._forced = forced
         self._held = held
         self._cut = False
         self._done: list[str] = []  # texts of complete thoughts
-        self._shown = ""  # of the thought under way
+        self._heard = False  # something of the thought under way
+        self._spoken = False  # and it was shown
 
     @property
     def text(self) -> str:
@@ -45,7 +49,7 @@ class Choice:
     def take(self, event: Event) -> str:
         """Takes note of an event; returns the text to be shown now. Raises ApiError."""
         if event.kind == "retry":
-            if self._shown:
+            if self._heard:
                 message = f"the model broke off and was asked again ({event.data['reason']})."
                 raise ApiError(502, message, code="model_error")
             return ""
@@ -53,28 +57,46 @@ class Choice:
             return self._complete(event)
         if event.kind != "text" or self._held or not event.data["text"]:
             return ""
-        between = BETWEEN if self._done and not self._shown else ""
-        self._shown += event.data["text"]
-        return between + str(event.data["text"])
+        if not self._heard:
+            self._voice.begin(event.data["label"])
+            self._heard = True
+        return self._show(self._voice.push(event.data["text"]))
 
     def held_text(self) -> str:
         """What was kept back."""
         return self.text if self._held else ""
 
+    def _show(self, text: str) -> str:
+        """The text, apart from what was said in the thoughts before."""
+        if not text:
+            return ""
+        between = BETWEEN if self._done and not self._spoken else ""
+        self._spoken = True
+        return between + text
+
     def _complete(self, event: Event) -> str:
         """A whole thought; returns what of its text was not shown as it came."""
-        thought = said(self._turn.handle, event.data["page"])
+        page = event.data["page"]
+        thought = said(self._turn.handle, page)
         self.calls, self._cut = thought.calls, thought.cut
-        between = BETWEEN if self._done and not self._shown else ""
-        rest = "" if self._shown else thought.text
         if self._held:
             self._done = []
-        if self._forced:
-            self._force(thought.text)
-        elif thought.text:
-            self._done.append(thought.text)
-        self._shown = ""
-        return between + rest if rest and not self._held else ""
+            if self._forced:
+                self._force(thought.text)
+            elif thought.text:
+                self._done.append(thought.text)
+            return ""
+        rest = ""
+        if not self._heard:
+            self._voice.begin(thought.label, page)
+            rest = self._voice.push(thought.text)
+        rest = self._show(rest + self._voice.close())
+        if text := self._voice.text:
+            offset = len(self.text) + len(BETWEEN) if self._done else 0
+            self.provenance += self._voice.provenance(offset)
+            self._done.append(text)
+        self._heard = self._spoken = False
+        return rest
 
     def _force(self, text: str) -> None:
         """Takes the call out of an answer; one that does not fit will be followed by another."""

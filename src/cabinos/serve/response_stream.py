@@ -11,6 +11,7 @@ from cabinos.serve.errors import ApiError
 from cabinos.serve.response_items import ASK
 from cabinos.serve.sse import KEEP_ALIVE, sse
 from cabinos.serve.turn import Called, Said, Turn, Usage, said
+from cabinos.serve.voice import Voice
 
 __all__ = ["ResponseStream"]
 
@@ -48,6 +49,8 @@ class ResponseStream:
         self._text: int | None = None  # index of the message whose text comes
         self._calls: dict[str, int] = {}  # id of a call of Cabin's tools: index of its item
         self._rejected = ""  # a thought that may have to be taken back
+        self._voice = Voice(handle)
+        self._heard = False  # something of the thought under way
         self._number = 0
 
     def response(self) -> dict[str, Any]:
@@ -91,15 +94,22 @@ class ResponseStream:
     def take(self, event: Event) -> Iterator[str]:
         """Something happened in the process; what a client is told of it."""
         if event.kind == "text" and event.data["text"] and not self._held:
-            yield from self._add_text(event.data["text"])
-        elif event.kind == "retry" and self._text is not None:
-            yield from self._close_text("incomplete")
+            if not self._heard:
+                self._voice.begin(event.data["label"])
+                self._heard = True
+            yield from self._add_text(self._voice.push(event.data["text"]))
+        elif event.kind == "retry":
+            self._heard = False
+            if self._text is not None:
+                yield from self._close_text("incomplete")
         elif event.kind == "thought":
-            yield from self._add_thought(said(self._handle, event.data["page"]))
+            yield from self._add_thought(event.data["page"])
         elif event.kind == "result" and (index := self._calls.get(event.data["id"])) is not None:
             yield from self._add_result(index, event.data["text"], event.data["ok"])
 
     def _add_text(self, text: str) -> Iterator[str]:
+        if not text:
+            return
         if self._text is None:
             self._text = len(self._output)
             part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
@@ -121,13 +131,16 @@ class ResponseStream:
         yield self._tell("response.output_item.done", output_index=self._text, item=item)
         self._text = None
 
-    def _add_thought(self, thought: Said) -> Iterator[str]:
+    def _add_thought(self, page: int) -> Iterator[str]:
+        thought = said(self._handle, page)
         self._cut = thought.cut
         if self._held and not thought.calls:
             self._rejected = thought.text  # shown at the end, unless another one comes
             return
-        if self._text is None and thought.text:
+        if self._held:
             yield from self._add_text(thought.text)
+        else:
+            yield from self._add_rest(thought, page)
         if self._text is not None:
             yield from self._close_text("incomplete" if thought.cut else "completed")
         for call in thought.calls:
@@ -135,6 +148,18 @@ class ResponseStream:
                 yield from self._add_function_call(call)
             else:
                 yield from self._add_own_call(call)
+
+    def _add_rest(self, thought: Said, page: int) -> Iterator[str]:
+        """What of a thought's text was not told as it came, and what is to be known of the text."""
+        if not self._heard:
+            self._voice.begin(thought.label, page)
+            yield from self._add_text(self._voice.push(thought.text))
+        yield from self._add_text(self._voice.close())
+        self._heard = False
+        if self._text is None:
+            return
+        if found := self._voice.provenance():
+            self._output[self._text]["provenance"] = found
 
     def _add_function_call(self, call: Called) -> Iterator[str]:
         index = len(self._output)

@@ -41,6 +41,7 @@ class Said:
     text: str
     calls: tuple[Called, ...]
     cut: bool  # at max_tokens
+    label: str = "trusted"
 
 
 @dataclass(slots=True)
@@ -158,4 +159,4 @@ def said(handle: ProcessHandle, page_id: int) -> Said:
         )
         for call, name, arguments, raw in meta.get("calls", ())
     )
-    return Said(page.text, calls, meta.get("finish") == "length")
+    return Said(page.text, calls, meta.get("finish") == "length", page.label)

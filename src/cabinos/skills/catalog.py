@@ -87,7 +87,9 @@ class Catalog:
                         why = f"{other.skill.folder.path} has the same name and comes first."
                         broken.append(Broken(path, why))
                     continue
-                believed = origin == "box" or _is_trusted(skill, trusted)
+                believed = origin == "box"
+                if origin == "installed":
+                    believed = _is_trusted(skill, trusted)
                 entries[skill.name] = Entry(skill, origin, believed)
         return cls(entries.values(), broken)
 

@@ -9,7 +9,6 @@ from cabinos.skills.errors import SkillError
 from cabinos.skills.evals import Scores, measure, read_recorded, sealed
 from cabinos.skills.graph import Graph, compile_graph
 from cabinos.skills.package import MAIN, MAX_LINES, Skill, read_skill
-from cabinos.skills.rank import Embed
 from cabinos.skills.sources import LEAST_QUOTE
 
 __all__ = ["Finding", "Report", "check", "check_knowledge"]
@@ -23,6 +22,7 @@ class Finding:
     message: str
     path: Path
     line: int | None = None
+    recorded: bool = False  # it is about what was recorded, and recording anew settles it
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else str(self.path)
@@ -44,7 +44,7 @@ class Report:
         return not any(finding.level == "error" for finding in self.findings)
 
 
-def check(path: Path, others: Sequence[Skill] = (), embed: Embed | None = None) -> Report:
+def check(path: Path, others: Sequence[Skill] = ()) -> Report:
     """Checks the skill at `path` among others, which its links may lead to."""
     try:
         skill = read_skill(path)
@@ -55,7 +55,7 @@ def check(path: Path, others: Sequence[Skill] = (), embed: Embed | None = None) 
     findings = [*_head(skill), *check_knowledge(skill, graph)]
     report = Report(path, skill, findings)
     try:
-        report.scores = measure(skill, around, graph, embed)
+        report.scores = measure(skill, around, graph)
         findings += _recorded(skill, report.scores)
     except SkillError as error:
         findings.append(Finding("error", _without(str(error), path), path))
@@ -123,15 +123,18 @@ def _recorded(skill: Skill, scores: Scores) -> Iterator[Finding]:
     recorded = read_recorded(skill)
     where = skill.folder.path / "evals"
     if recorded is None:
-        yield Finding("warning", "nothing recorded: `cabin skill check --record`.", where)
+        message = "nothing recorded: `cabin skill check --record`."
+        yield Finding("warning", message, where, recorded=True)
         return
     before, sources = recorded
+    wrong: list[tuple[str, Path]] = []
     for name, seal in sealed(skill).items():
         if name not in sources:
-            yield Finding("error", "a source that is not recorded.", skill.sources[name].path)
+            wrong.append(("a source that is not recorded.", skill.sources[name].path))
         elif sources[name] != seal:
-            yield Finding("error", "changed since it was recorded.", skill.sources[name].path)
-    for name in sources.keys() - skill.sources.keys():
-        yield Finding("error", f"the source {name!r} was recorded and is gone.", where)
-    for worse in scores.worse_than(before):
-        yield Finding("error", f"{worse}: worse than recorded.", where)
+            wrong.append(("changed since it was recorded.", skill.sources[name].path))
+    gone = sorted(sources.keys() - skill.sources.keys())
+    wrong += [(f"the source {name!r} was recorded and is gone.", where) for name in gone]
+    wrong += [(f"{worse}: worse than recorded.", where) for worse in scores.worse_than(before)]
+    for message, path in wrong:
+        yield Finding("error", message, path, recorded=True)

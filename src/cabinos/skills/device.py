@@ -9,6 +9,7 @@ from trusted skills alone, since whoever reads a stranger's text has read it.
 """
 
 import asyncio
+import logging
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ from cabinos.kernel.errors import Denied, KernelError, ToolError
 from cabinos.skills.catalog import Catalog, Entry
 from cabinos.skills.errors import SkillError
 from cabinos.skills.graph import Graph, compile_graph
+from cabinos.skills.meaning import encoder
 from cabinos.skills.package import MAIN
 from cabinos.skills.retrieval import Chooser, Found, Searcher, pack, told
 
@@ -34,7 +36,14 @@ PRINCIPLES = 3  # that come with them at most
 SHOWN = 5  # skills, and principles, of one search
 COMPANY = 3  # principles that their links lead to
 MOST = 30_000  # characters of a file that are shown at a time
-RUNNERS = {".py": "python3", ".sh": "sh", ".bash": "bash", ".js": "node"}
+RUNNERS = {
+    # Compiled files beside a script are no part of the skill, and are not to be run in its place.
+    ".py": ("python3", "-X", "pycache_prefix=/tmp/pycache"),
+    ".sh": ("sh",),
+    ".bash": ("bash",),
+    ".js": ("node",),
+}
+log = logging.getLogger("cabinos.skills")
 SECTION = {"pin": list, "brief": int}  # the keys of [skills]
 
 
@@ -65,8 +74,22 @@ class Library:
         if self._loaded is None:
             catalog = Catalog.read()
             graph = compile_graph(catalog.skills)
-            self._loaded = catalog, graph, Chooser(catalog.skills), Searcher(graph)
+            for name in self.pinned:
+                self._tell(catalog, name)
+            vectors = encoder()
+            chooser = Chooser(catalog.skills, vectors)
+            self._loaded = catalog, graph, chooser, Searcher(graph, vectors)
         return self._loaded
+
+    def _tell(self, catalog: Catalog, name: str) -> None:
+        """Warns of a pinned skill that cannot guide."""
+        try:
+            trusted = catalog.get(name).trusted
+        except SkillError as error:
+            log.warning("[skills] pin: %s", error)
+            return
+        if not trusted:
+            log.warning("[skills] pin: %s is not trusted: cabin skill install --trust", name)
 
     def entry(self, name: str) -> Entry:
         """A skill by its name, for a tool. Raises ToolError."""
@@ -209,7 +232,7 @@ def _running(library: Library) -> Tool:
             raise ToolError(str(error)) from error
         name = f"skill-{entry.skill.name}"
         grant = FileGrant(entry.skill.folder.path.resolve(), "r", name)
-        words = [runner, f"/files/{name}/{path}", *(arguments or [])]
+        words = [*runner, f"/files/{name}/{path}", *(arguments or [])]
         inside = replace(context, capabilities=_with(context.capabilities, grant))
         said = await shell.run(inside, command=shlex.join(words), timeout=timeout)
         return str(said)

@@ -2,8 +2,9 @@
 
 Triggers: of the requests that should call for the skill, the share for which it is among those
 shown; of those that should not, the share for which it fires. Questions: the share of the expected
-principles that are among the first five. `recorded.json` keeps what was measured, and seals the
-sources by their hashes: a source that was changed afterwards, to fit a quote, is noticed.
+principles that are among the first five. All of it by words alone, so that the numbers are the same
+on every machine. `recorded.json` keeps what was measured, and seals the sources by their hashes: a
+source that was changed afterwards, to fit a quote, is noticed.
 """
 
 import hashlib
@@ -15,7 +16,6 @@ from typing import Any
 from cabinos.skills.errors import SkillError
 from cabinos.skills.graph import Graph
 from cabinos.skills.package import Skill
-from cabinos.skills.rank import Embed
 from cabinos.skills.retrieval import Chooser, Chosen, Searcher
 
 __all__ = ["RECORDED", "Scores", "measure", "read_recorded", "sealed", "to_record"]
@@ -48,13 +48,11 @@ class Scores:
         return said
 
 
-def measure(
-    skill: Skill, others: Sequence[Skill], graph: Graph, embed: Embed | None = None
-) -> Scores:
+def measure(skill: Skill, others: Sequence[Skill], graph: Graph) -> Scores:
     """Measures a skill among others, as they would be on one machine. Raises SkillError."""
     shown = fired = misfired = found = None
     triggers = _triggers(skill)
-    chooser = Chooser([skill, *(other for other in others if other.name != skill.name)], embed)
+    chooser = Chooser([skill, *(other for other in others if other.name != skill.name)])
     if triggers["should"]:
         chosen = [_own(chooser, request, skill) for request in triggers["should"]]
         shown = _share(one is not None for one in chosen)
@@ -63,7 +61,7 @@ def measure(
         chosen = [_own(chooser, request, skill) for request in triggers["should_not"]]
         misfired = _share(one is not None and one.fires for one in chosen)
     if questions := _questions(skill):
-        searcher = Searcher(graph, embed)
+        searcher = Searcher(graph)
         shares = []
         for question, wanted in questions:
             keys = {one.principle.key for one in searcher.search(question, limit=FIRST)}

@@ -12,7 +12,7 @@ __all__ = ["MAX_BYTES", "MAX_FILE", "MAX_FILES", "Folder"]
 MAX_FILE = 1 << 20  # bytes of a file that is read as text
 MAX_FILES = 2_000
 MAX_BYTES = 64 << 20  # bytes of a whole skill
-LEFT_OUT = {"__pycache__", "node_modules"}  # and whatever begins with a dot
+LEFT_OUT = ("__pycache__", "node_modules")  # and whatever begins with a dot
 
 
 class Folder:
@@ -36,7 +36,8 @@ class Folder:
     def locate(self, inner: str) -> Path:
         """Where a file of this skill is. Raises SkillError if it lies outside, or is none."""
         parts = PurePosixPath(inner).parts
-        if "\0" in inner or "\\" in inner or inner.startswith(("/", "~")) or ".." in parts:
+        hidden = any(_is_left_out(part) for part in parts)  # ".." is, too
+        if "\0" in inner or "\\" in inner or inner.startswith(("/", "~")) or hidden:
             raise SkillError(f"{inner!r} is not a path within the skill.", self.path)
         path = self.path.joinpath(*parts)
         try:
@@ -89,9 +90,14 @@ class Folder:
     def _walk(self, below: str) -> Iterator[tuple[str, int]]:
         """(path, bytes) of each file; links are not followed."""
         for where, folders, names in os.walk(self._root.joinpath(below)):
-            folders[:] = sorted(n for n in folders if n not in LEFT_OUT and not n.startswith("."))
+            folders[:] = sorted(name for name in folders if not _is_left_out(name))
             for name in names:
                 path = Path(where, name)
                 found = path.lstat()
-                if stat.S_ISREG(found.st_mode) and not name.startswith("."):
+                if stat.S_ISREG(found.st_mode) and not _is_left_out(name):
                     yield path.relative_to(self._root).as_posix(), found.st_size
+
+
+def _is_left_out(name: str) -> bool:
+    """Whether a file or folder is no part of a skill: it is neither read, copied nor hashed."""
+    return name.startswith(".") or name in LEFT_OUT

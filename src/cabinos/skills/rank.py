@@ -7,14 +7,16 @@ says every word of the request without end:
 
 over the words w of the request, with f(w) weighted by field. So it lies between 0 and 1, and a word
 that no text knows weighs as much as the rarest: a request about something else stays low, however
-well its small words fit. Meaning: the cosine of two vectors of length 1. Both together:
+well its small words fit. Meaning: the cosine of two vectors, above what texts without a common
+theme have (the encoder's `near`). Both together:
 
-    fused = WORDS · lexical + (1 - WORDS) · max(0, cosine)
+    dense = max(0, (cosine - near) / (1 - near))
+    fused = WORDS · lexical + (1 - WORDS) · dense
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cabinos.drivers.ranking import stems
@@ -22,13 +24,13 @@ from cabinos.drivers.ranking import stems
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Embed", "Ranker", "Score"]
+    from cabinos.index.encoder import Encoder
+
+__all__ = ["Ranker", "Score"]
 
 K, B = 1.2, 0.4  # how fast repetition stops to count; how much length is held against a text
-WORDS = 0.5  # the share of the words where there are vectors, too
+WORDS = 0.7  # the share of the words where there are vectors, too
 LONGEST = 20_000  # characters of a text, or a request, that count
-
-Embed = Callable[[Sequence[str]], "NDArray[Any]"]  # texts to rows of length 1
 
 
 class Score(NamedTuple):
@@ -44,7 +46,7 @@ class Ranker:
     """Texts in fields of (weight, words), to be compared with many requests."""
 
     def __init__(
-        self, texts: Sequence[Sequence[tuple[float, str]]], embed: Embed | None = None
+        self, texts: Sequence[Sequence[tuple[float, str]]], encoder: "Encoder | None" = None
     ) -> None:
         self._counts: list[Counter[str]] = []
         for fields in texts:
@@ -60,11 +62,11 @@ class Ranker:
         for at, counts in enumerate(self._counts):
             for word in counts:
                 self._holders.setdefault(word, []).append(at)
-        self._embed = embed
+        self._encoder = encoder
         self._vectors: NDArray[Any] | None = None
-        if embed is not None and texts:
+        if encoder is not None and texts:
             flat = [". ".join(words[:LONGEST] for _, words in fields) for fields in texts]
-            self._vectors = embed(flat)
+            self._vectors = encoder.encode(flat)
 
     def rarity(self, word: str) -> float:
         """Its idf: ln(1 + (N - n + 0.5) / (n + 0.5)) for a word in n of N texts."""
@@ -83,7 +85,7 @@ class Ranker:
                 gain = self.rarity(word) * count * (K + 1) / (count + self._norms[at])
                 lexical[at] += gain / most
                 shared[at].append(word)
-        dense = self._cosines(request)
+        dense = self._dense(request)
         if dense is None:
             return [Score(x, x, 0.0, tuple(w)) for x, w in zip(lexical, shared, strict=True)]
         return [
@@ -91,8 +93,9 @@ class Ranker:
             for x, y, w in zip(lexical, dense, shared, strict=True)
         ]
 
-    def _cosines(self, request: str) -> list[float] | None:
-        if self._embed is None or self._vectors is None:
+    def _dense(self, request: str) -> list[float] | None:
+        if self._encoder is None or self._vectors is None:
             return None
-        query = self._embed([request[:LONGEST]])[0]
-        return [max(0.0, float(cosine)) for cosine in self._vectors @ query]
+        (query,) = self._encoder.encode([request[:LONGEST]])
+        near = self._encoder.near
+        return [max(0.0, (float(cos) - near) / (1 - near)) for cos in self._vectors @ query]

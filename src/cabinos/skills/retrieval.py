@@ -5,28 +5,31 @@ request, and *fires* (its instructions and principles come into the prompt) only
 the best and the request is mostly about it. Nothing lists all skills, so a hundred of them cost no
 more than five. A skill that the user pinned always fires.
 
-Principles are found by their words and meaning, and by one typed step: a share of a principle's
-score flows to what it requires and to what speaks against it (`bench/skills/hop.py` says what that
-is worth). What else is one step away from those found comes after them, as company.
+Principles are found by their words and meaning. What is one typed step away from them, what they
+require and what speaks against them, comes after them as company and takes the place of none: to
+let it compete finds no more (`bench/skills/hop.py`).
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cabinos.drivers.ranking import stems
-from cabinos.skills.graph import Graph, Step, fields_of
+from cabinos.skills.graph import Graph, fields_of
 from cabinos.skills.knowledge import Principle
 from cabinos.skills.package import Skill
-from cabinos.skills.rank import Embed, Ranker, Score
+from cabinos.skills.rank import Ranker, Score
+
+if TYPE_CHECKING:
+    from cabinos.index.encoder import Encoder
 
 __all__ = ["FIRES", "SHOWN", "Chooser", "Chosen", "Found", "Searcher", "pack", "told"]
 
 SHOWN = 5  # skills that a model is shown for a request
-FIRES = 0.3  # the least score of a skill that comes into the prompt unasked
-LEAD = 1.4  # and how many times the next one's it must be
+FIRES = 0.28  # the least score of a skill that comes into the prompt unasked
+LEAD = 1.7  # and how many times the next one's it must be
 LEAST = 0.02  # of a score: below, a text and a request have nothing in common
 HOPS = ("requires", "contrasts")  # kinds of links that are followed once, in this order
-FLOW = 0.25  # share of a principle's score that flows along them
 NOTHING = Score(0.0, 0.0, 0.0, ())
 
 
@@ -47,12 +50,12 @@ class Chooser:
     A skill is as good as the best of its parts: what it says of itself, or one of its principles.
     """
 
-    def __init__(self, skills: Sequence[Skill], embed: Embed | None = None) -> None:
+    def __init__(self, skills: Sequence[Skill], encoder: "Encoder | None" = None) -> None:
         self.skills = list(skills)
         parts = [(n, fields) for n, skill in enumerate(skills) for fields in _parts(skill)]
         self._owners = [n for n, _ in parts]
         self._names = [set(stems(skill.name.replace("-", " "))) for skill in skills]
-        self._ranker = Ranker([fields for _, fields in parts], embed)
+        self._ranker = Ranker([fields for _, fields in parts], encoder)
 
     def choose(
         self, request: str, *, limit: int = SHOWN, pinned: Collection[str] = ()
@@ -102,37 +105,27 @@ class Found:
 class Searcher:
     """Searches one graph, again and again."""
 
-    def __init__(self, graph: Graph, embed: Embed | None = None) -> None:
+    def __init__(self, graph: Graph, encoder: "Encoder | None" = None) -> None:
         self.graph = graph
         self._keys = list(graph.principles)
-        self._ranker = Ranker([fields_of(p) for p in graph.principles.values()], embed)
-        self._flows = [
-            (step.start, step.edge.kind, step.end)
-            for key in self._keys
-            for step in graph.around(key)
-            if _is_followed(step) and step.end in graph.principles
-        ]
+        self._at = {key: n for n, key in enumerate(self._keys)}
+        self._ranker = Ranker([fields_of(p) for p in graph.principles.values()], encoder)
+        self._flows = list(_flows(graph))
 
-    def search(
-        self, question: str, *, limit: int = 5, hop: bool = True, share: float = FLOW
-    ) -> list[Found]:
+    def search(self, question: str, *, limit: int = 5, flow: float = 0.0) -> list[Found]:
         """At most `limit` principles, the best first.
 
-        With `hop`, a share of a principle's score flows to what it requires or contrasts with.
+        `flow`: the share of a principle's score that goes to what it requires or contrasts with;
+        none by default, since that finds no more (`bench/skills/hop.py`).
         """
-        own = {
-            key: score.fused
-            for key, score in zip(self._keys, self._ranker.scores(question), strict=True)
-        }
-        found = {key: Found(self.graph.principles[key], score) for key, score in own.items()}
-        if hop:
-            for source, kind, target in self._flows:
-                score = own[target] + share * own[source]
-                if score > found[target].score:
-                    led = (kind, source) if own[target] < LEAST else ("", "")
-                    found[target] = Found(self.graph.principles[target], score, *led)
-        order = sorted(found.values(), key=lambda one: (-one.score, one.principle.key))
-        return [one for one in order[:limit] if one.score >= LEAST]
+        own = [score.fused for score in self._ranker.scores(question)]
+        raised = dict(zip(self._keys, own, strict=True))
+        for source, _, target in self._flows if flow else ():
+            more = own[self._at[target]] + flow * own[self._at[source]]
+            raised[target] = max(raised[target], more)
+        order = sorted(raised, key=lambda key: (-raised[key], key))
+        found = [Found(self.graph.principles[key], raised[key]) for key in order[:limit]]
+        return [one for one in found if one.score >= LEAST]
 
     def companions(self, found: Sequence[Found], *, limit: int = 5) -> list[Found]:
         """What the links of those found lead to and is not among them: needs, then other sides."""
@@ -146,10 +139,13 @@ class Searcher:
         return list(led.values())[len(found) : len(found) + limit]
 
 
-def _is_followed(step: Step) -> bool:
-    """From a principle to what it requires, and to either side of a contrast."""
-    kind = step.edge.kind
-    return kind == "contrasts" or (kind == "requires" and not step.backwards)
+def _flows(graph: Graph) -> Iterator[tuple[str, str, str]]:
+    """(from, kind, to): from a principle to what it requires, and to either side of a contrast."""
+    for edge in graph.edges:
+        if edge.kind in HOPS and edge.target in graph.principles:
+            yield edge.source, edge.kind, edge.target
+            if edge.kind == "contrasts":
+                yield edge.target, edge.kind, edge.source
 
 
 # ---- Telling -------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ MIGRATIONS: tuple[str, ...] = (
     # 4: what a process carries for the reference monitor (JSON): readers and sources of what it has
     # read, grants that are not spent, whether it is frozen, the person's program.
     "ALTER TABLE process ADD COLUMN guard TEXT;",
+    # 5: who may read a note beyond this machine (JSON); NULL: nobody knows who has seen it.
+    "ALTER TABLE note ADD COLUMN readers TEXT;",
 )
 VERSION = 1 + len(MIGRATIONS)
 LINGER = 0.005  # seconds that staged rows wait for company if nobody awaits their commit

@@ -19,6 +19,7 @@ from fractions import Fraction
 from typing import Any
 
 from cabinos.drivers.model.readings import readable
+from cabinos.drivers.model.statements import statements
 from cabinos.drivers.numerals import decimal_of, read_numeral
 from cabinos.kernel.driver import Message
 
@@ -144,15 +145,13 @@ def object_rules(
     item, key = json.dumps(style["item_separator"]), style["key_separator"]
     required = schema.get("required", ())
     rules = [f'{name}: "{{" {name}_f0 "}}"']
-    copy = "COPY"
-    if apart := _apart(properties, given):
-        copy = f"{name.upper()}_APART"
-        rules += _copy_rules(copy, apart)
     # f<n>: from parameter n on, with none before it; r<n>: the same after others
     for n, (parameter, of) in enumerate(properties.items()):
         local = {"$defs": schema["$defs"], **of} if "$defs" in schema else of
         written = json.dumps(_quoted(parameter) + key)
-        rules.append(f"{name}_p{n}: {written} ( {_value(local, given, style, copy)} )")
+        meant = _statements(properties, given) if of.get(AS) == "statement" else []
+        written_as = _one_of(meant) if meant else _value(local, given, style)
+        rules.append(f"{name}_p{n}: {written} ( {written_as} )")
         skip = "" if parameter in required else f" | {name}_f{n + 1}"
         rules.append(f"{name}_f{n}: {name}_p{n} {name}_r{n + 1}{skip}")
         optional = "" if parameter in required else "?"
@@ -167,30 +166,31 @@ def _is_open(schema: Mapping[str, Any]) -> bool:
     return bool(more) or bool(schema.get("additionalProperties"))
 
 
-def _apart(properties: Mapping[str, Any], given: Sources) -> list[str]:
-    """The words without the one time that is said, for a tool that takes it by itself.
+def _statements(properties: Mapping[str, Any], given: Sources) -> list[str]:
+    """What may be meant by the parameters that are a "statement".
 
-    So that "call mom tomorrow at 5pm" is remembered as "call mom". None where several are said.
+    A tool that takes a time by itself, and the only one that is said, has it not in the statement:
+    "call mom tomorrow at 5pm" is remembered as "call mom".
     """
-    if not any(of.get(AS) == "time" for of in properties.values()):
-        return []
-    times = given.readings("time")
-    if len(times) != 1 or not any(of.get("type") == "string" for of in properties.values()):
-        return []
-    parts = [part for text in given.texts for part in (*text.split(times[0]), "")]
-    words = [word for part in parts for word in (*WORDS.findall(part.strip()), BETWEEN)]
-    return words if any(word != BETWEEN for word in words) else []
+    timed = any(of.get(AS) == "time" for of in properties.values())
+    times = given.readings("time") if timed else []
+    return statements(given.texts, times if len(times) == 1 else ())
 
 
-def _value(
-    schema: Mapping[str, Any], given: Sources, style: Mapping[str, Any], copy: str = "COPY"
-) -> str:
-    """A value as an expression of the grammar; `copy` is the terminal of strings."""
+def _one_of(texts: Sequence[str]) -> str:
+    """One of some strings."""
+    return " | ".join(json.dumps(json.dumps(text, ensure_ascii=False)) for text in texts)
+
+
+def _value(schema: Mapping[str, Any], given: Sources, style: Mapping[str, Any]) -> str:
+    """A value as an expression of the grammar."""
     kind = schema.get("type")
     told = [schema[k] for k in ("default",) if k in schema] + list(schema.get("examples", ()))
     readings = given.readings(schema[AS]) if isinstance(schema.get(AS), str) else []
+    if schema.get(AS) == "list" and not readings and "list" in given.request.lower():
+        readings = [str(schema.get("default", ""))]  # "the list" is the one without a name
     if readings:
-        copied = " | ".join(json.dumps(json.dumps(part, ensure_ascii=False)) for part in readings)
+        copied = _one_of(readings)
     elif schema.get(FREE) == "arithmetic" and given.words:
         copied = "COPY | ARITHMETIC" if given.numbers else "COPY"
     elif schema.get(FREE) or {"enum", "const", "pattern", "format", "$ref"} & schema.keys():
@@ -198,9 +198,9 @@ def _value(
     elif "anyOf" in schema:
         kinds = [one for one in schema["anyOf"] if one.get("type") != "null"]
         local = [{"$defs": schema["$defs"], **one} if "$defs" in schema else one for one in kinds]
-        copied = " | ".join(dict.fromkeys(_value(one, given, style, copy) for one in local))
+        copied = " | ".join(dict.fromkeys(_value(one, given, style) for one in local))
     elif kind == "string" and given.words:
-        copied = copy
+        copied = "COPY"
     elif kind == "number" and given.numbers:
         copied = "NUMBER"
     elif kind == "integer" and any("." not in number for number in given.numbers):

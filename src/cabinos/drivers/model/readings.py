@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from cabinos.drivers.arithmetic import Apply, Node
 from cabinos.drivers.arithmetic import parse as parse_arithmetic
+from cabinos.drivers.model.statements import lists
 from cabinos.drivers.numerals import is_number
 from cabinos.drivers.units import is_unit
 from cabinos.drivers.when import parse as parse_time
@@ -36,6 +37,8 @@ def readable(kind: str, texts: Sequence[str]) -> list[str]:
     "arithmetic": only what has all the numbers of its text. "counted unit": the units with a number
     before them, "other unit": those without; both are all units where one would be none.
     """
+    if kind == "list":
+        return lists(texts)
     if kind in ("counted unit", "other unit"):
         return _units(kind, "\n".join(texts))
     if kind not in READERS:
@@ -49,19 +52,22 @@ def readable(kind: str, texts: Sequence[str]) -> list[str]:
 
 @lru_cache(256)
 def _parts(kind: str, text: str) -> tuple[str, ...]:
+    """The longest first, and none that overlaps one before; in the order of the text."""
     read = READERS[kind]
     spans = [match.span() for match in WORD.finditer(text)][-WORDS:]
-    found: list[str] = []
-    first = 0
-    while first < len(spans):
-        for last in range(min(len(spans), first + LONGEST) - 1, first - 1, -1):
-            part = text[spans[first][0] : spans[last][1]].strip(EDGES)
+    found: list[tuple[int, int, str]] = []
+    for first, (start, _) in enumerate(spans):
+        for _, end in reversed(spans[first : first + LONGEST]):
+            part = text[start:end].strip(EDGES)
             if part and (reading := read(part)):
-                found.append(_shortened(part, reading, read) if kind == "arithmetic" else part)
-                first = last
+                part = _shortened(part, reading, read) if kind == "arithmetic" else part
+                found.append((start, end, part))
                 break
-        first += 1
-    return tuple(found)
+    chosen: list[tuple[int, int, str]] = []
+    for start, end, part in sorted(found, key=lambda span: span[0] - span[1]):
+        if all(end <= other[0] or other[1] <= start for other in chosen):
+            chosen.append((start, end, part))
+    return tuple(part for *_, part in sorted(chosen))
 
 
 @lru_cache(256)

@@ -78,7 +78,7 @@ def _settled(state: dict[str, Any], result: Result) -> dict[str, Any]:
     """The state with one more result."""
     number = len(state["found"])
     tool = state["steps"][number]["tool"]
-    label = Label(result.label, None, frozenset((tool,)))
+    label = Label(result.label, result.readers, frozenset((tool,)))
     items = [*state["items"], result.value]
     if not result.ok:
         return {**state, "failed": f"step {number + 1}, {tool}: {result.value}"}

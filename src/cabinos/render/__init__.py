@@ -1,0 +1,1 @@
+"""Rendering: what a model, a tool or a page says, made fit to be shown to a person."""
