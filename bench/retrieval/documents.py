@@ -1,12 +1,12 @@
 """Questions to documents: found, answered with a quote, and declined where the answer is not there.
 
-    python bench/retrieval/documents.py [--quick] [--data FOLDER] [--brain N]
+    python bench/retrieval/documents.py [--quick] [--data FOLDER]
 
 The English part of XQuAD (Artetxe et al. 2020), the half that `cabin eval` uses: its paragraphs lie
 as text files in one folder, an article to a file, and are read as `cabin "question" --from FOLDER`
 reads them. Each question is asked twice: of all the documents, and after the paragraph that answers
-it was removed (its article's other paragraphs stay). Scores are SQuAD's. --brain: N questions also
-to the shipped brain by its own tool, as `cabin eval --suite xquad` asks them.
+it was removed (its article's other paragraphs stay). Scores are SQuAD's. What the shipped brain
+says by its own tool, `cabin eval --suite xquad` measures.
 
 Nothing here was learnt from these questions: see tools/learn_answers.py.
 """
@@ -114,25 +114,6 @@ def measure(rows: Sequence[Row], asked: Sequence[Row]) -> Counts:
     return counts
 
 
-def brain_f1(rows: Sequence[Row], count: int) -> dict[str, float]:
-    """The shipped brain with its own tool, over the right paragraph's file alone."""
-    from cabinos.drivers.model.brain import BUILT_IN
-    from cabinos.drivers.model.local import LocalModel, LocalSettings
-    from cabinos.lab.evaluate.suite import Brain
-    from cabinos.lab.evaluate.xquad import XQuAD
-
-    step = max(1, len(rows) // count)
-    suite = XQuAD([dict(row) for row in rows[::step][:count]])
-
-    async def run() -> list[float]:
-        model = LocalModel("nano", LocalSettings(path=BUILT_IN))
-        brain = Brain(model=model, seed=0)
-        return [v.scores["F1"] for v in await suite.judge(brain, suite.cases())]
-
-    scores = asyncio.run(run())
-    return {"n": len(scores), "F1": round(statistics.mean(scores), 4)}
-
-
 def share(values: Sequence[float]) -> dict[str, Any]:
     """A share with its 95 % interval."""
     low, high = wilson(sum(values), len(values))
@@ -159,7 +140,6 @@ def main() -> int:
     parser.add_argument(
         "--data", type=Path, default=cabin_home() / "data", help="holds xquad_en_a.jsonl[.xz]"
     )
-    parser.add_argument("--brain", type=int, default=0, metavar="N", help="ask the brain N of them")
     options = parser.parse_args()
     try:
         rows = read_set(options.data, "xquad_en_a")
@@ -181,8 +161,6 @@ def main() -> int:
         "quotes verbatim": share(counts.verbatim),
         "ms": round(1000 * statistics.median(counts.seconds), 1),
     }
-    if options.brain:
-        result["brain by its own tool"] = brain_f1(rows, options.brain)
     for name, value in result.items():
         shown = value
         if isinstance(value, dict) and "interval" in value:

@@ -234,6 +234,9 @@ class Index:
         self, kinds: Sequence[str], under: Sequence[Path], names: Iterable[str] | None
     ) -> set[int] | None:
         """The sources that may be searched; None: all."""
+        ((first, last),) = self._db.execute("SELECT min(kind), max(kind) FROM source")
+        if first == last and first in kinds:  # there are no others
+            kinds = ()
         if not kinds and not under and names is None:
             return None
         wanted = None if names is None else set(names)
