@@ -120,6 +120,8 @@ def one_seed(arguments: argparse.Namespace, folder: Path, seed: int) -> dict[str
     before = tuned(folder / f"sft-{seed}", rows, arguments.tokens, seed)
     orders = [(FIRST + case, seed * 100 + n) for case in range(arguments.puzzles) for n in range(6)]
     made = list(pairs(task, answers(before, task, orders, 1.0), Random(seed)))
+    if not made:
+        raise SystemExit("The model keeps to no rule yet, so no two answers differ: more --tokens.")
     file = write_lines(folder / f"pairs-{seed}.jsonl", made)
     config = DpoConfig(
         epochs=arguments.epochs, batch_tokens=4096, micro_tokens=4096, context=CONTEXT, seed=seed,
@@ -148,12 +150,13 @@ def main() -> int:
     parser.add_argument("--normalised", action="store_true")
     parser.add_argument("--likelihood", type=float, default=0.0)
     parser.add_argument("--matrix-rate", type=float, default=0.003)
-    parser.add_argument("--numbers", type=int, default=3)
+    parser.add_argument("--numbers", type=int, default=2)
     parser.add_argument("--largest", type=int, default=9)
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/workshop")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.seeds, arguments.puzzles, arguments.held, arguments.tokens = 1, 12, 16, 20_000
+        arguments.seeds, arguments.puzzles, arguments.held, arguments.tokens = 1, 30, 40, 40_000
+        arguments.numbers = 2
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="cabin-bench-") as folder:
         rows = [one_seed(arguments, Path(folder), n + 1) for n in range(arguments.seeds)]
@@ -164,7 +167,17 @@ def main() -> int:
         "seed": "all", "battles": count, "win rate": score / count, "low": low, "high": high,
         "wins": wins, "losses": losses, "ok": score / count >= 0.55,
     })  # fmt: skip
-    names = ("puzzles", "tokens", "epochs", "beta", "normalised", "likelihood", "matrix_rate")
+    names = (
+        "numbers",
+        "largest",
+        "puzzles",
+        "tokens",
+        "epochs",
+        "beta",
+        "normalised",
+        "likelihood",
+        "matrix_rate",
+    )
     detail = {name: getattr(arguments, name) for name in names}
     return harness.report("dpo", arguments, rows, detail=detail)
 

@@ -124,7 +124,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=16)
     parser.add_argument("--held", type=int, default=400)
     parser.add_argument("--tokens", type=int, default=600_000, help="of fine-tuning")
-    parser.add_argument("--numbers", type=int, default=3)
+    parser.add_argument("--numbers", type=int, default=2)
     parser.add_argument("--largest", type=int, default=9)
     parser.add_argument("--matrix-rate", type=float, default=0.003)
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/workshop")
@@ -132,8 +132,8 @@ def main() -> int:
     if arguments.task == "tools" and arguments.base is None:
         parser.error("--task tools needs --base, the folder of a run on conversations")
     if arguments.quick:
-        arguments.seeds, arguments.rounds, arguments.held, arguments.tokens = 1, 2, 16, 20_000
-        arguments.cases = 4
+        arguments.seeds, arguments.rounds, arguments.held, arguments.tokens = 1, 4, 40, 40_000
+        arguments.cases, arguments.numbers = 4, 2
     tools = arguments.task == "tools"
     arguments.context, arguments.answer_tokens = (1024, 256) if tools else (128, 40)
     torch.set_num_threads(1)
