@@ -143,7 +143,10 @@ def object_rules(
     if not all(isinstance(of, Mapping) for of in properties.values()) or _is_open(schema):
         return None
     item, key = json.dumps(style["item_separator"]), style["key_separator"]
-    required = schema.get("required", ())
+    required = [*schema.get("required", ())]
+    required += [
+        n for n, of in properties.items() if of.get(AS) == "list" and given.readings("list")
+    ]
     rules = [f'{name}: "{{" {name}_f0 "}}"']
     # f<n>: from parameter n on, with none before it; r<n>: the same after others
     for n, (parameter, of) in enumerate(properties.items()):

@@ -28,6 +28,7 @@ WORD = re.compile(r"\S+")
 UNIT_WORD = re.compile(r"[^\W\d_]+(?:/[^\W\d_]+)*[²³]?|[°µ][^\W\d_]+|[^\w\s]|\d+(?:[.,]\d+)*")
 FILE = re.compile(r"(?:[\w.-]+/)*[\w.-]*\w\.\w{1,5}")
 FIGURE = re.compile(r"\d+(?:[.,]\d+)*")
+BEFORE = frozenset("on at in for by to of the a and from".split())
 SOME_DAY = datetime(2026, 11, 24, 12, tzinfo=UTC)  # whether a time can be read depends on no day
 
 
@@ -114,6 +115,13 @@ def _reads(parse: Callable[[str], object]) -> Callable[[str], object]:
     return read
 
 
+def _time(part: str) -> object:
+    """A time that neither ends in a preposition nor begins with two."""
+    words = part.lower().split()
+    loose = words[-1] in BEFORE or (len(words) > 1 and {words[0], words[1]} <= BEFORE)
+    return None if loose else parse_time(part, SOME_DAY)
+
+
 def _sum(part: str) -> Node | None:
     """The tree of what is more than a number."""
     tree = parse_arithmetic(part)
@@ -125,6 +133,6 @@ def _sum(part: str) -> Node | None:
 READERS: dict[str, Callable[[str], object]] = {
     "arithmetic": _reads(_sum),
     "file": FILE.fullmatch,
-    "time": _reads(lambda part: parse_time(part, SOME_DAY)),
+    "time": _reads(_time),
     "zone": _reads(zone_of),
 }

@@ -29,13 +29,20 @@ TAIL = re.compile(
 # Words that a statement follows; before others it would begin in its own middle.
 LEADS = frozenset(
     "about add again alarm also and bought buy called cancel check clear complete completed "
-    "cross delete did do done don't down drop erase finish finished for forget forgot get got "
-    "grab have i i've include insert jot just keep know log make mark me memo need no not "
-    "note now of off out pick please put remember remind reminder remove save say scrap set "
-    "so store strike stop take tell that this tick timer to wake want was write you".split()
+    "cross delete did do don't done down drop erase finish finished for forget forgot get "
+    "got grab have i i'll i've include insert jot just keep know log make mark me mean "
+    "meant memo must need no not note now of off out pick please put remember remind "
+    "reminder remove save say scrap set should so start stop store strike take tell that "
+    "this tick timer to wake want was will write you".split()
+)
+# What only asks: no statement begins with it.
+ASKS = (
+    "add|also|cancel|cross|delete|don't|erase|give|i (?:meant?|must|need|have to|want|should)|"
+    "include|insert|jot|make|meant?|must|need|note|please|put|remember|remind|reminder(?=:)|remove|scrap|"
+    "set|start|strike|tick|to-?do(?=:)"
 )
 ARTICLES = frozenset("a an the my our".split())  # led themselves, they lead on
-LOOSE = re.compile(r"(?:to|and|or|of|that|is|are|from)\b", re.IGNORECASE)  # begins nothing
+LOOSE = re.compile(rf"(?:(?:to|and|or|of|that|is|are|from|{ASKS})\b)", re.IGNORECASE)
 WORD = re.compile(r"\S+")
 EDGES = "\"'`,;:!?. "
 
