@@ -100,11 +100,11 @@ async def work(folder: Path, evictions: int) -> dict[str, Any]:
         lost_handles = 0
         for page_id in stubs:
             page = kernel.pages.get(page_id)
-            text, _ = await kernel.memory.recall(process, WINDOW, handle=page.handle)
+            text, *_ = await kernel.memory.recall(process, WINDOW, handle=page.handle)
             lost_handles += text != page.text
         lost_words = 0
         for turn in range(1, model.turn):
-            text, _ = await kernel.memory.recall(process, WINDOW, query=word(turn))
+            text, *_ = await kernel.memory.recall(process, WINDOW, query=word(turn))
             lost_words += result_of(turn)[:100] not in text
     with closing(sqlite3.connect(folder / "state.db")) as file:  # not what the kernel remembers
         kept = {text for id_, text in file.execute("SELECT id, text FROM page") if id_ in mapped}

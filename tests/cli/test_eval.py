@@ -71,8 +71,8 @@ def test_what_is_missing_is_said(cabin: Cabin, model: Path) -> None:
     assert "cabin data get --eval clinc_val" in result.stderr
     assert cabin("eval", "no-such.gguf").returncode == 1
     assert "no such model" in cabin("eval", "nobody").stderr
-    result = cabin("eval", model, "--emergence", cabin.home)
-    assert result.returncode == 2
+    result = cabin("emerge", cabin.home)
+    assert result.returncode == 1
 
 
 def test_another_model_is_not_mixed_in(cabin: Cabin, model: Path, tmp_path: Path) -> None:

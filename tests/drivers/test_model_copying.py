@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from cabinos.drivers.model import local
-from cabinos.drivers.model.copying import LENGTH, sources
+from cabinos.drivers.model.copying import LENGTH, LOOSE, sources
 from cabinos.drivers.model.local import LocalModel, LocalSettings
 from cabinos.drivers.model.prompt import IN_WORDS, Prompter
 from cabinos.engine.constraints import Constraint
@@ -33,6 +34,15 @@ async def convert(value: str | float, unit: str, *, exact: bool = False) -> str:
 async def move(start: Annotated[str, Field(examples=["now"])], days: int = 0, by: float = 1) -> str:
     """Moves."""
     return start
+
+
+@tool
+async def ring(
+    text: Annotated[str, Field(json_schema_extra={"x-copy": "statement"})],
+    when: Annotated[str, Field(json_schema_extra={"x-copy": "time"})] = "now",
+) -> str:
+    """Rings."""
+    return text
 
 
 @tool
@@ -141,6 +151,30 @@ def test_nothing_else_may(tokenizer: Tokenizer, name: str, arguments: str) -> No
     assert not allows(tokenizer, constraint(tokenizer, SAID), name, arguments)
 
 
+CALL_MOM = "remind me to call mom tomorrow at 5pm"
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments", "fits"),
+    [
+        (CALL_MOM, '{"text": "call mom", "when": "tomorrow at 5pm"}', True),
+        (CALL_MOM, '{"text": "call mom"}', True),
+        (CALL_MOM, '{"text": "call mom", "when": "tomorrow"}', False),
+        (CALL_MOM, '{"text": "call mom tomorrow"}', False),
+        (CALL_MOM, '{"text": "to call mom"}', False),
+        (CALL_MOM, '{"text": "mom"}', False),
+        ("remind me to call the plumber", '{"text": "call the"}', False),
+        ("call mom", '{"text": "call mom", "when": "call mom"}', True),  # no time is said
+        ("at 5pm or at 6pm, call mom", '{"text": "call mom", "when": "at 6pm"}', True),
+        ("at 5pm", '{"text": "5pm", "when": "at 5pm"}', True),  # there is nothing else to copy
+    ],
+)  # fmt: skip
+def test_what_can_be_read_is_copied_whole_and_apart(
+    tokenizer: Tokenizer, said: str, arguments: str, fits: bool
+) -> None:
+    assert allows(tokenizer, constraint(tokenizer, said, [ring]), "ring", arguments) is fits
+
+
 def test_no_copy_goes_from_one_message_into_another(tokenizer: Tokenizer) -> None:
     said = [Message("user", "call Ana"), Message("assistant", "Bob?"), Message("tool", "Bob 5")]
     of = IN_WORDS.constraint([move], tokenizer, None, sources(said))
@@ -207,7 +241,10 @@ def test_any_run_of_words_can_be_copied(
     if not solid:
         return
     first, last = sorted(data.draw(st.sampled_from(solid)) for _ in range(2))
-    span = json.dumps("".join(given.words[first : last + 1]), ensure_ascii=False)
+    text = "".join(given.words[first : last + 1])
+    if re.fullmatch(LOOSE, text):
+        return
+    span = json.dumps(text, ensure_ascii=False)
     of = IN_WORDS.constraint([move], tokenizer, None, given)
     assert allows(tokenizer, of, "move", f'{{"start": {span}}}')
 

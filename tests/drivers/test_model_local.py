@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from cabinos.drivers.model.local import LocalModel, LocalSettings
+from cabinos.drivers.model.local import Answer, LocalModel, LocalSettings
 from cabinos.engine.scheduler import SchedulerStats
 from cabinos.engine.tokenizer import Tokenizer
 from cabinos.kernel.driver import Message, ThinkRequest, Thought, Tool, ToolCall, tool
@@ -99,6 +99,25 @@ def test_text_streams_as_it_comes_and_adds_up(chat_model: ChatModelMaker, seed: 
     assert thought.calls == ()
     assert 0 < thought.output_tokens <= 60
     assert thinking(chat_model(), replace(request, emit=lambda _: None)) == thought
+
+
+def test_an_answer_tells_its_tokens_and_what_confined_them(chat_model: ChatModelMaker) -> None:
+    request = ThinkRequest(HELLO, max_tokens=20, temperature=1.0, top_p=1.0, seed=3, schema=SCHEMA)
+
+    async def run() -> tuple[Answer, Thought]:
+        async with opened(chat_model()) as model:
+            return await model.answer(request, logprobs=True), await model.think(request)
+
+    answer, thought = asyncio.run(run())
+    assert answer.thought.text == thought.text
+    (choice,) = answer.completion.choices
+    assert len(answer.prompt) == answer.thought.input_tokens
+    assert len(choice.tokens) == answer.thought.output_tokens
+    assert choice.logprobs is not None
+    assert [token.id for token in choice.logprobs] == list(choice.tokens)
+    assert all(token.logprob is not None and token.logprob <= 0 for token in choice.logprobs)
+    assert answer.constraint is not None
+    assert answer.constraint.kind == "json_schema"
 
 
 def test_the_prompt_is_the_templates_and_is_counted(chat_model: ChatModelMaker) -> None:

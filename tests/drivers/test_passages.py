@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabinos.drivers import passages
-from cabinos.drivers.passages import driver, passages_of
+from cabinos.drivers import reader
+from cabinos.drivers.lines import passages_of
+from cabinos.drivers.passages import driver
 from cabinos.drivers.ranking import best, stem, stems
 from cabinos.kernel.capability import Capabilities, files
 from cabinos.kernel.errors import ToolError
@@ -92,7 +93,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_too_much_text_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passages, "MAX_PASSAGES", 0)
+    monkeypatch.setattr(reader, "MAX_PASSAGES", 0)
     assert ask(folder, "password")[-1] == "[stopped: there is more text than one search reads]"
 
 

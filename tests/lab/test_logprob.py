@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from math import log
 from pathlib import Path
@@ -17,6 +18,7 @@ from cabinos.lab.evaluate.errors import EvalError
 from cabinos.lab.evaluate.facts import Facts, capitals
 from cabinos.lab.evaluate.logprob import Scorer
 from cabinos.lab.evaluate.suite import Brain, Suite, Verdict
+from cabinos.lab.evaluate.sums import KINDS, Sums
 from cabinos.lab.evaluate.text import Bytes, held_out_books, pieces, windows
 
 GOOD = "Dorothy lived in the midst of the great Kansas prairies."
@@ -157,6 +159,32 @@ def test_capitals_of_the_factbook() -> None:
     assert capitals(rows) == [("France", "Paris"), ("South Africa", "Pretoria")]
 
 
+def test_sums_are_right_and_all_candidates_differ() -> None:
+    suite = Sums()
+    assert len(suite.cases()) == 400
+    for case in suite.cases():
+        question, candidates = case.data
+        found = re.fullmatch(r"(\d+) ?([-+x]) ?(\d+) =", question)
+        assert found is not None
+        a, b = int(found[1]), int(found[3])
+        value = {"+": a + b, "-": a - b, "x": a * b}[found[2]]
+        assert candidates[0] == str(value)
+        assert len(set(candidates)) == 10
+        assert all(0 < abs(int(other) - value) <= 10 for other in candidates[1:])
+
+
+def test_sums_by_kind() -> None:
+    suite = Sums()
+    chosen = [next(c for c in suite.cases() if c.group == kind) for kind in KINDS]
+    known = Told(*(f"{case.data[0]} {case.data[1][0]}" for case in chosen[:2]))
+    verdicts = asyncio.run(suite.judge(Brain(scorer=known), chosen))  # type: ignore[arg-type]
+    assert [v.scores["first of ten"] for v in verdicts[:2]] == [1.0, 1.0]
+    wrong = Told(f"{chosen[3].data[0]} {chosen[3].data[1][4]}")
+    (verdict,) = asyncio.run(suite.judge(Brain(scorer=wrong), chosen[3:]))  # type: ignore[arg-type]
+    assert verdict.scores["first of ten"] == 0.0
+    assert f"not {chosen[3].data[1][0]}" in verdict.note
+
+
 # ---- Emergence -----------------------------------------------------------------------------------
 
 
@@ -172,6 +200,14 @@ def test_snapshots_of_a_run(tmp_path: Path) -> None:
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / "metrics.jsonl").write_text(text + '{"step": 3, "tok')
     assert [(step, tokens) for step, tokens, _ in snapshots(tmp_path)] == [(1, 10), (2, 20)]
+    for last in ("step-00000001.safetensors", "step-00000003.safetensors"):
+        (tmp_path / last).touch()
+    with pytest.raises(EvalError, match="update 3"):
+        snapshots(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text(text + '{"step": 3, "tokens": 30}\n')
+    assert [path.name for _, _, path in snapshots(tmp_path)] == [
+        "00000001.safetensors", "00000002.safetensors", "step-00000003.safetensors",
+    ]  # fmt: skip
 
 
 def test_the_curves_are_drawn(tmp_path: Path) -> None:
@@ -180,6 +216,7 @@ def test_the_curves_are_drawn(tmp_path: Path) -> None:
         "blimp: right": [0.5, 0.4, 0.6, 10],
         "facts: first of ten (forward)": [0.1, 0.0, 0.2, 10],
         "facts: first of ten (backward)": [0.1, 0.0, 0.2, 10],
+        "sums: first of ten (products)": [0.1, 0.0, 0.2, 10],
         "bytes: bits per byte": [4.0, 3.9, 4.1, 10],
     }
     points = [{"step": n, "tokens": 100 * n, "scores": scores} for n in (1, 2, 4)]

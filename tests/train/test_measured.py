@@ -16,7 +16,10 @@ from tests.train.test_sources import Server, archive, server  # noqa: F401 - a f
 
 def test_every_set_is_pinned_and_none_is_trained_on() -> None:
     found = measured()
-    assert {"clinc_val", "xquad_en_a", "bfcl_a", "blimp", "wikitext2_valid"} == found.keys()
+    assert found.keys() == {
+        "arena_prompts", "bfcl_a", "blimp", "chinchilla_runs", "clinc_val", "wikitext2_valid",
+        "xquad_en_a",
+    }  # fmt: skip
     assert not found.keys() & manifest().keys()
     for entry in found.values():
         assert len(entry.sha256) == 64
@@ -41,6 +44,14 @@ def test_clinc_has_its_validation_part_and_what_is_out_of_scope() -> None:
     ]
 
 
+def test_what_the_arena_asks() -> None:
+    lines = '{"question_id": 81, "turns": ["a"]}\n{"question_id": 82, "turns": ["b"]}\n'
+    assert list(READERS["arena_prompts"]("q.jsonl", lines)) == [
+        {"file": "q.jsonl", "question_id": 81, "turns": ["a"]},
+        {"file": "q.jsonl", "question_id": 82, "turns": ["b"]},
+    ]
+
+
 def test_half_of_xquad_by_article() -> None:
     def article(title: str) -> dict[str, object]:
         asked = {"question": f"{title}?", "id": "1", "answers": [{"text": "a", "answer_start": 0}]}
@@ -59,6 +70,12 @@ def test_half_of_bfcl_by_case_the_same_for_questions_and_answers() -> None:
     rows = list(READERS["bfcl_a"]("data/a.json", lines))
     assert [row["id"] for row in rows] == ["simple_python_1", "simple_python_2"]
     assert rows[0] == {"file": "data/a.json", "id": "simple_python_1", "x": "\u2028"}
+
+
+def test_runs_keep_the_columns_of_their_table() -> None:
+    text = "x,Model Size,Training FLOP,loss\n1,2e9,3e20,2.5\n"
+    row = {"x": "1", "Model Size": "2e9", "Training FLOP": "3e20", "loss": "2.5"}
+    assert list(READERS["chinchilla_runs"]("runs.csv", text)) == [row]
 
 
 def pinned(name: str, rows: list[dict[str, object]], *paths: str) -> Source:

@@ -16,7 +16,8 @@ LEARN = TuneConfig(tokens=1024, batch_tokens=512, micro_tokens=512, context=512)
 SMALL = Recipe(
     "small",
     texts=runs.tiny(tokens=256 * 2, batch_tokens=512, long_context=512),
-    passes=((12, LEARN), (8, LEARN)),
+    conversations=12,
+    talk=LEARN,
     held=4,
 )
 
@@ -31,17 +32,17 @@ def test_from_texts_to_both_files(
     assert [line.partition("/")[0] for line in told] == ["1", "2", "3", "4", "5"]
     assert read_gguf(made.assistant).metadata["cabin.assistant"] is True
     assert "cabin.assistant" not in read_gguf(made.base).metadata
-    assert set(made.seconds) == {"base", "assistant-1", "assistant-2"}
-    assert len((tmp_path / "rows-1.jsonl").read_text().splitlines()) == 12
+    assert set(made.seconds) == {"base", "assistant"}
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 12
 
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("rows-*")}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("rows*")}
     weights = made.assistant.read_bytes()
     made.assistant.unlink()
     again = make(SMALL, data, tmp_path, options=QUICK)  # goes on from where it was
     assert again.assistant.read_bytes() == weights
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("rows-*")}
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("rows*")}
 
 
 def test_nano_fits_its_own_numbers() -> None:
-    assert NANO.passes[0][0] >= 60_000
-    assert NANO.texts.tokens + sum(config.tokens for _, config in NANO.passes) < 12_000_000
+    assert NANO.conversations >= 60_000
+    assert NANO.texts.tokens + NANO.talk.tokens < 13_000_000

@@ -105,7 +105,7 @@ def test_the_template_is_chatml_with_hermes_tags(engine_tokenizer: Tokenizer) ->
         "</tool_call><|im_end|>\n"
         "<|im_start|>user\n<tool_response>\n5\n</tool_response>\n"
         "<tool_response>\n9\n</tool_response><|im_end|>\n"
-        "<|im_start|>assistant\n5 and 9.<|im_end|>\n<|im_start|>assistant\n"
+        "<|im_start|>assistant\n<tool_response><|im_end|>\n<|im_start|>assistant\n"
     )
     assert template.render(CHAT[1:2]) == (
         "<|im_start|>user\n2 + 3, and 4 + 5?<|im_end|>\n<|im_start|>assistant\n"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cabinos.cli.documents import answer_from
 from cabinos.cli.errors import BLOCKED, INTERRUPTED, Failure
 from cabinos.cli.follow import Ending, Follower
 from cabinos.cli.options import (
@@ -35,6 +36,13 @@ MOST_INPUT = 8 << 20  # bytes taken from stdin
 @click.option(
     "-m", "--model", metavar="NAME", help="The brain: a configured model, or a GGUF file."
 )
+@click.option(
+    "--from",
+    "folders",
+    multiple=True,
+    metavar="FOLDER",
+    help="Answer from the documents in it alone, with quotes; may be repeated.",
+)
 @grant_options
 @budget_options
 @click.option(
@@ -50,6 +58,7 @@ MOST_INPUT = 8 << 20  # bytes taken from stdin
 def do_command(
     request: str,
     model: str | None,
+    folders: tuple[str, ...],
     schema: Path | None,
     seed: int | None,
     plan: bool,
@@ -63,12 +72,20 @@ def do_command(
     The answer goes to stdout, what is done on the way to stderr. What is piped in is read
     with it. A process that has stopped or waits (exit code 3, or 130 after Ctrl-C) is not lost:
     `cabin cont PID` goes on.
+
+    With --from, REQUEST is a question to documents. What is quoted stands there word for word;
+    exit code 1: they do not hold the answer.
     """
     from cabinos.cli.session import open_session
     from cabinos.kernel.kernel import Spawn
 
     if not request.strip():
         raise click.UsageError("the request is empty.")
+    if folders:
+        _require_alone(schema=schema, plan=plan, seed=seed, **options)
+        limits = budget(options)
+        answer_from(request, folders, model=model, budget=limits, as_json=as_json, quiet=quiet)
+        return
     granted = capabilities(options)
     spawn = Spawn(
         request=request,
@@ -87,6 +104,13 @@ def do_command(
         session.require_brain()
         pid, feed = session.spawn(replace(spawn, model=session.model))
         see_through(session, pid, feed, as_json=as_json, quiet=quiet, no_input=no_input)
+
+
+def _require_alone(**options: Any) -> None:
+    """Raises UsageError for options that mean nothing where documents alone are asked."""
+    for name in ("files", "web", "shell", "tools", "schema", "plan", "seed"):
+        if options[name] not in (None, (), False):
+            raise click.UsageError(f"--from answers from documents alone; leave out --{name}.")
 
 
 def _piped() -> str:

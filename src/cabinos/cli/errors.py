@@ -58,8 +58,12 @@ def clear_errors(debug: bool) -> Iterator[None]:
 OWN = (
     ("cabinos.brain.errors", "BrainError"),
     ("cabinos.engine.errors", "EngineError"),
+    ("cabinos.index.errors", "SearchError"),
     ("cabinos.kernel.errors", "KernelError"),
+    ("cabinos.lab.comparisons.errors", "ComparisonError"),
+    ("cabinos.lab.compress.errors", "CompressError"),
     ("cabinos.lab.evaluate.errors", "EvalError"),
+    ("cabinos.skills.errors", "SkillError"),
     ("cabinos.store.errors", "StoreError"),
 )
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,10 +22,9 @@ if TYPE_CHECKING:
     from cabinos.lab.evaluate.results import Results, Row
     from cabinos.lab.evaluate.suite import Case, Suite
 
-NAMES = ("templates", "arithmetic", "clinc", "xquad", "bfcl", "facts", "bytes", "blimp")
+NAMES = ("templates", "arithmetic", "clinc", "xquad", "bfcl", "facts", "bytes", "blimp", "sums")
 AT_ONCE = 8  # thoughts
 MANY = 24  # groups of a suite, more of which are not listed
-FEWER = {"blimp": 6_700, "bytes": 64}  # cases for each snapshot of a run, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +60,6 @@ class Settings:
     "eval-MODEL.jsonl.",
 )
 @click.option("--fresh", is_flag=True, help="Begin anew: what is in that file is thrown away.")
-@click.option(
-    "--emergence",
-    "run",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Measure every snapshot of this training run instead, and plot the curves.",
-)
 @as_json
 @workshop
 def eval_command(
@@ -79,20 +71,15 @@ def eval_command(
     threads: int | None,
     out: Path | None,
     fresh: bool,
-    run: Path | None,
     as_json: bool,
 ) -> None:
     """Measure what MODEL (default: the brain) can do.
 
     templates: held-out conversations, by their end state · arithmetic: expressions · clinc:
     requests of people · xquad: questions about a file · bfcl: functions never seen · facts:
-    capitals, both ways · bytes: bits per byte · blimp: grammar. See docs/evaluation.md.
+    capitals, both ways · bytes: bits per byte · blimp: grammar · sums: small calculations.
+    See docs/evaluation.md.
     """
-    if run is not None:
-        if model is not None or names:
-            raise click.UsageError("--emergence takes neither a model nor suites.")
-        _emergence(run, folder, limit, seed, out, threads, as_json)
-        return
     from cabinos.lab.evaluate.results import Results
     from cabinos.lab.evaluate.suite import chosen
     from cabinos.lab.evaluate.suites import NEEDS, build
@@ -162,7 +149,7 @@ def _run(
     from cabinos.lab.evaluate.run import evaluate
     from cabinos.lab.evaluate.suite import Brain
 
-    async def conversations(watcher: "_Bars") -> None:
+    async def conversations(watcher: "Bars") -> None:
         try:
             for suite, cases in work:
                 if suite.needs == "model":
@@ -172,7 +159,7 @@ def _run(
                 await close()
 
     try:
-        with _bars() as watcher, backstage():
+        with bars() as watcher, backstage():
             asyncio.run(conversations(watcher))
             scored = [item for item in work if item[0].needs == "scorer"]
             if scored and path is not None:
@@ -196,7 +183,7 @@ def _rows(work: "Sequence[tuple[Suite, list[Case]]]", results: "Results") -> "li
 # ---- What a person sees --------------------------------------------------------------------------
 
 
-class _Bars:
+class Bars:
     """A bar for each suite, on stderr."""
 
     def __init__(self, progress: "Progress") -> None:
@@ -213,7 +200,8 @@ class _Bars:
 
 
 @contextmanager
-def _bars() -> "Iterator[_Bars]":
+def bars() -> "Iterator[Bars]":
+    """Bars on stderr; nothing where that is no terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -228,7 +216,7 @@ def _bars() -> "Iterator[_Bars]":
     columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn())
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
-        yield _Bars(progress)
+        yield Bars(progress)
 
 
 def _show(rows: "Sequence[Row]") -> None:
@@ -259,44 +247,3 @@ def _show(rows: "Sequence[Row]") -> None:
 
 def _figure(row: "Row", value: float) -> str:
     return f"{value:.3f}" if "bits" in row.measure else f"{100 * value:.1f} %"
-
-
-# ---- Emergence -----------------------------------------------------------------------------------
-
-
-def _emergence(
-    run: Path,
-    folder: Path,
-    limit: int | None,
-    seed: int,
-    out: Path | None,
-    threads: int | None,
-    as_json: bool,
-) -> None:
-    from cabinos.lab.evaluate.emergence import measure_run, plot
-    from cabinos.lab.evaluate.suite import chosen
-    from cabinos.lab.evaluate.suites import build
-    from cabinos.train.export import export_gguf
-    from cabinos.train.saved import load_run
-
-    def export(weights: Path, output: Path) -> None:
-        model, companion = load_run(run, weights)
-        export_gguf(model, companion, output, "f32")
-
-    work = []
-    for name in ("blimp", "facts", "bytes"):
-        suite = build(name, folder, seed)
-        counts = [count for count in (limit, FEWER.get(name)) if count]
-        work.append((suite, chosen(suite.cases(), min(counts, default=None), seed)))
-    settings = {"limit": limit, "seed": seed}
-    file = out or run / "emergence.json"
-    with _bars() as watcher:
-        points = measure_run(run, work, export, file, watcher, settings, threads=threads)
-    picture = file.with_suffix(".png")
-    try:
-        plot(points, picture)
-        note(f"{file} and {picture} are written.", dim=False)
-    except ImportError:
-        note(f"{file} is written. To plot it: pip install 'cabinos[train]'.", dim=False)
-    if as_json:
-        click.echo(json.dumps({"settings": settings, "points": points}))

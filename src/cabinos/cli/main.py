@@ -80,6 +80,16 @@ SECTIONS = {
             "Run process PID again over its journal: is every step the same?",
         ),
     },
+    "Documents": {
+        "index": (
+            "cabinos.cli.index:index_command",
+            "Make the files in PATHS searchable, and keep them so.",
+        ),
+        "search": (
+            "cabinos.cli.search:search_command",
+            "Find what indexed files say about QUERY, by words and by meaning.",
+        ),
+    },
     "Questions": {
         "asks": (
             "cabinos.cli.asks:asks_command",
@@ -98,6 +108,12 @@ SECTIONS = {
             "Answer question ASK in words.",
         ),
     },
+    "Skills": {
+        "skill": (
+            "cabinos.cli.skill:skill_group",
+            "Make, check, find and share skills: instructions with checked knowledge.",
+        ),
+    },
     "The machine": {
         "up": (
             "cabinos.cli.up:up_command",
@@ -106,6 +122,10 @@ SECTIONS = {
         "serve": (
             "cabinos.cli.serve:serve_command",
             "Serve OpenAI's API: /v1/chat/completions, /v1/responses, /v1/models and more.",
+        ),
+        "mcp": (
+            "cabinos.cli.mcp:mcp_command",
+            "Serve MCP: processes, memory and skills for any client.",
         ),
         "spawn": (
             "cabinos.cli.up:spawn_command",
@@ -157,9 +177,49 @@ SECTIONS = {
             "cabinos.cli.train:train_command",
             "Make a model: pre-train it, make it an assistant, export it.",
         ),
+        "prefer": (
+            "cabinos.cli.prefer:prefer_group",
+            "Learn from comparisons: a reward model, or DPO.",
+        ),
+        "rl": (
+            "cabinos.cli.rl:rl_group",
+            "Learn from rewards: GRPO on tasks that can be checked.",
+        ),
         "eval": (
             "cabinos.cli.eval:eval_command",
             "Measure what MODEL (default: the brain) can do.",
+        ),
+        "label": (
+            "cabinos.cli.label:label_command",
+            "Compare answers, blind, and write down which is better.",
+        ),
+        "pairs": (
+            "cabinos.cli.label:pairs_group",
+            "Files of comparisons: what is in one, and other people's formats.",
+        ),
+        "arena": (
+            "cabinos.cli.arena:arena_group",
+            "Have models answer the same prompts, and find out who is better.",
+        ),
+        "emerge": (
+            "cabinos.cli.emerge:emerge_command",
+            "See when a training run learnt what: grammar, facts, sums.",
+        ),
+        "scale": (
+            "cabinos.cli.scale:scale_command",
+            "Scaling laws: small runs, the law in them, what a larger one will reach.",
+        ),
+        "inspect": (
+            "cabinos.cli.inspect:inspect_group",
+            "Look inside a model: what each part does with a text, and what happens without it.",
+        ),
+        "compress": (
+            "cabinos.cli.compress:compress_command",
+            "Pack FILE (- for stdin) losslessly with a model; the same model unpacks it.",
+        ),
+        "decompress": (
+            "cabinos.cli.compress:decompress_command",
+            "Unpack FILE (- for stdin) with the model that packed it.",
         ),
     },
 }

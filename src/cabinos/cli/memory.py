@@ -22,7 +22,7 @@ SHORT = 100  # characters of a page in a list
 
 @click.group("mem")
 def mem_group() -> None:
-    """Look into memory: pages of processes, and notes.
+    """Look into memory: pages of processes, and notes, which can be edited and forgotten.
 
     Nothing is ever deleted by eviction: what left a window is found here as it was.
     """
@@ -77,7 +77,7 @@ def show_command(handle: str, as_json: bool) -> None:
 @click.option("--pid", type=PID, help="Only what this process has seen.")
 @as_json
 def search_command(words: tuple[str, ...], pid: int | None, as_json: bool) -> None:
-    """Find pages and notes that hold WORDS, the best first."""
+    """Find pages that hold WORDS, and notes that hold or mean them; the best first."""
     query = re.findall(r"\w+", " ".join(words))
     if not query:
         raise click.UsageError("there are no words to look for.")
@@ -85,7 +85,7 @@ def search_command(words: tuple[str, ...], pid: int | None, as_json: bool) -> No
     with look() as view:
         among = None if pid is None else view.table.get(pid).pages.ids()
         pages = [view.pages.get(number) for number in _find_pages(view, match, among)]
-        notes = [] if pid is not None else _find_notes(view, match)
+        notes = [] if pid is not None else _find_notes(view, match, " ".join(words))
     if as_json:
         print_json({"pages": [_as_data(page) for page in pages], "notes": notes})
         return
@@ -118,6 +118,55 @@ def notes_command(everything: bool, as_json: bool) -> None:
         show([f"{found['id']:>5}  {when}  {kind}{due}{done}  {one_line(found['text'], 200)}"])
 
 
+@mem_group.command("edit")
+@click.argument("number", type=int)
+@click.argument("text")
+def edit_command(number: int, text: str) -> None:
+    """Give note NUMBER other words: TEXT. They count as yours, and trusted."""
+    from cabinos.drivers.notebook import edit
+    from cabinos.store.home import store_path
+
+    if not text.strip():
+        raise click.UsageError("the text is empty; `cabin mem forget` deletes a note.")
+    with look():  # says what to do where there is no store
+        edit(store_path(), number, text.strip())
+    click.echo(f"Note {number} is changed.")
+
+
+@mem_group.command("forget")
+@click.argument("numbers", type=int, nargs=-1, required=True)
+def forget_command(numbers: tuple[int, ...]) -> None:
+    """Forget notes for good: their words, and what they were found by.
+
+    What was said of them in conversations stays in those conversations' pages.
+    """
+    from cabinos.drivers.notebook import forget
+    from cabinos.store.home import store_path
+
+    with look():
+        pass
+    forget(store_path(), sorted(set(numbers)))
+    click.echo(f"Forgotten: {', '.join(map(str, sorted(set(numbers))))}.")
+
+
+@mem_group.command("export")
+@as_json
+def export_command(as_json: bool) -> None:
+    """Print all notes as Markdown, with where each came from; or as JSON."""
+    with look() as view:
+        notes = _notes(view, f"SELECT {NOTE} FROM note ORDER BY id")
+    if as_json:
+        print_json({"notes": notes})
+        return
+    for found in notes:
+        source = f"process {found['pid']}" if found["pid"] else "you"
+        when = datetime.fromtimestamp(found["created"]).strftime("%Y-%m-%d %H:%M")
+        kind = f"on the list {found['list']}" if found["kind"] == "todo" else "note"
+        done = ", done" if found["done"] else ""
+        show([f"## {found['id']}\n\n{found['text']}\n"])
+        show([f"*{kind}{done}; {when}, by {source}, {found['label']}*\n"])
+
+
 NOTE = (
     "note.id, note.kind, note.list, note.text, note.label, note.pid, note.created, note.done, "
     "note.due"
@@ -129,12 +178,22 @@ def _notes(view: View, query: str, parameters: tuple[Any, ...] = ()) -> list[dic
     return [dict(zip(names, row, strict=True)) for row in view.store.rows(query, parameters)]
 
 
-def _find_notes(view: View, match: str) -> list[dict[str, Any]]:
-    query = (
+def _find_notes(view: View, match: str, query: str) -> list[dict[str, Any]]:
+    """Notes by their words, then those that mean the same."""
+    import asyncio
+
+    from cabinos.drivers.recall import Recall
+
+    sql = (
         f"SELECT {NOTE} FROM note_index JOIN note ON note.id = note_index.rowid "
         f"WHERE note_index MATCH ? ORDER BY note_index.rank LIMIT {FOUND}"
     )
-    return _notes(view, query, (match,))
+    found = _notes(view, sql, (match,))
+    every = {note["id"]: note for note in _notes(view, f"SELECT {NOTE} FROM note")}
+    texts = {number: note["text"] for number, note in every.items()}
+    known = {note["id"] for note in found}
+    near = asyncio.run(Recall().rank(query, texts)) if texts else []
+    return (found + [every[number] for number in near if number not in known])[:FOUND]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,25 @@ if TYPE_CHECKING:
     from cabinos.kernel.budget import Budget
     from cabinos.kernel.capability import Capabilities, FileGrant
 
-__all__ = ["PID", "as_json", "budget", "budget_options", "capabilities", "grant_options"]
+__all__ = [
+    "PID",
+    "arena_option",
+    "as_json",
+    "budget",
+    "budget_options",
+    "capabilities",
+    "grant_options",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+arena_option = click.option(
+    "--arena",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("arena"),
+    show_default=True,
+    help="The arena's folder: answers, battles, arena.toml.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 

@@ -16,7 +16,7 @@ def carry_out(verb: str, **body: Any) -> int:
     """Leaves an order, waits until it is carried out, and returns the pid it was about.
 
     The kernel on the store does it; where none runs, an idle one does, and whoever is ready then
-    goes on when a kernel runs again. Raises Failure with what the kernel said against it.
+    goes on when a kernel runs again. Raises KernelError with what was said against it.
     """
     from cabinos.cli.session import Session
     from cabinos.kernel.control import withdraw
@@ -53,7 +53,7 @@ def leave(verb: str, **body: Any) -> tuple[int, int]:
 
 
 def done_with(number: int, after: int, deadline: float) -> int:
-    """Waits for an order's outcome: the pid it was about. Raises Failure if it was refused."""
+    """Waits for an order's outcome: the pid it was about. Raises KernelError if it was refused."""
     while time.monotonic() < deadline:
         pid = outcome(number, after)
         if pid is not None:
@@ -63,11 +63,8 @@ def done_with(number: int, after: int, deadline: float) -> int:
 
 
 def outcome(number: int, after: int) -> int | None:
-    """The pid an order was about, None as long as it waits. Raises Failure if it was refused."""
+    """The pid an order was about, None while it waits. Raises KernelError if it was refused."""
+    from cabinos.kernel import control
+
     with look() as view:
-        for entry in view.journal.entries(after=after):
-            if entry.kind == "order" and entry.body["order"] == number:
-                if "error" in entry.body:
-                    raise Failure(entry.body["error"])
-                return entry.pid
-    return None
+        return control.outcome(view.journal, number, after)

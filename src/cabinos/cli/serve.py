@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cabinos.kernel.capability import Capabilities
     from cabinos.serve.server import Listener
 
+__all__ = ["bound", "serve_command", "token_of"]
+
 LEAST_TOKEN = 16  # characters of $CABIN_TOKEN
 
 
@@ -62,7 +64,7 @@ def serve_command(
     """
     granted = capabilities(options)
     try:
-        from cabinos.serve import server
+        import cabinos.serve.server  # noqa: F401 - is it there?
     except ImportError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("starlette", "uvicorn"):
@@ -72,22 +74,28 @@ def serve_command(
     from cabinos.kernel.plugins import read_config
     from cabinos.store.home import config_path
 
-    token = _token(host, token_file)
+    token = token_of(host, token_file)
     config, name = choose_brain(read_config(config_path()), model)
-    try:
-        listener = server.listen(host, port)
-    except OSError as error:
-        where = f"{host}, port {port}"
-        hint = " Another --port may be free." if error.errno in _TAKEN else ""
-        raise Failure(f"{where}: cannot listen: {error.strerror or error}.{hint}") from None
-    with listener:
+    with bound(host, port) as listener:
         asyncio.run(_serve(listener, config, name, granted, token, origins, _Log(json_log, quiet)))
 
 
 _TAKEN = (98, 48, 13)  # EADDRINUSE of Linux and of macOS, EACCES
 
 
-def _token(host: str, path: Path | None) -> str | None:
+def bound(host: str, port: int) -> "Listener":
+    """A socket that listens there. Raises Failure."""
+    from cabinos.serve.server import listen
+
+    try:
+        return listen(host, port)
+    except OSError as error:
+        where = f"{host}, port {port}"
+        hint = " Another --port may be free." if error.errno in _TAKEN else ""
+        raise Failure(f"{where}: cannot listen: {error.strerror or error}.{hint}") from None
+
+
+def token_of(host: str, path: Path | None) -> str | None:
     """The token that clients must show; None: there is none, and only this machine may ask."""
     from cabinos.serve.guard import is_loopback, read_token
 

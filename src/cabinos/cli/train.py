@@ -17,7 +17,7 @@ T = TypeVar("T")
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k")
 
 
-def _mix(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
+def mix_of(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
     """`books=3,maths=1` as a dictionary; the default mixture if not given."""
     from cabinos.train.config import MIX
 
@@ -42,6 +42,15 @@ MACHINE = (
     click.option("--save-every", default=300.0, show_default=True, help="Seconds to a checkpoint."),
     click.option("--test-every", default=100, show_default=True, help="Updates to an evaluation."),
     click.option(
+        "--test-tokens", default=16_384, show_default=True, help="Of each domain, to evaluate on."
+    ),
+    click.option(
+        "--snapshots/--no-snapshots",
+        default=True,
+        show_default=True,
+        help="Keep the weights after updates 1, 2, 4, 8, …; `cabin emerge` measures them.",
+    ),
+    click.option(
         "--until", type=click.IntRange(min=1), help="Stop after this update; go on later."
     ),
 )
@@ -54,7 +63,7 @@ def machine_options(command: Callable[P, R]) -> Callable[P, R]:
     return command
 
 
-def _taken(kind: type[T], given: dict[str, Any]) -> T:
+def taken(kind: type[T], given: dict[str, Any]) -> T:
     """A `kind` out of what is meant for it in `given`, from where that is taken away."""
     return kind(**{field.name: given.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
@@ -80,7 +89,7 @@ def train_command() -> None:
 @click.option(
     "--mix",
     metavar="DOMAIN=SHARE,…",
-    callback=_mix,
+    callback=mix_of,
     help="Shares of the domains. [default: the mixture of nano]",
 )
 @click.option("--seed", default=1, show_default=True, help="Of the first weights.")
@@ -104,7 +113,7 @@ def pretrain_command(
     require_torch()
     from cabinos.train.pretrain import Options, pretrain
 
-    options = _taken(Options, given)
+    options = taken(Options, given)
     run = pretrain(RunConfig(mix=mix, **given), folder, out, options)
     if run.processes.rank == 0:
         click.echo(f"{out}: {run.progress.step} updates, {run.progress.seconds:,.0f} s of training")
@@ -169,7 +178,7 @@ def finetune_command(
     from cabinos.train.finetune import Material, finetune
     from cabinos.train.session import Options
 
-    options = _taken(Options, given)
+    options = taken(Options, given)
     names = ADAPTED if adapted is None else tuple(n.strip() for n in adapted.split(","))
     config = TuneConfig(tokens=tokens or 0, adapted=names, **given)
     texts = folder if config.replay else None
@@ -206,7 +215,7 @@ def nano_command(out: Path, folder: Path, origin: Path | None, **given: Any) -> 
         folder,
         out,
         origin=origin,
-        options=_taken(Options, given),
+        options=taken(Options, given),
         tell=lambda text: click.echo(text, err=True),
     )
     for path in (made.base, made.assistant):

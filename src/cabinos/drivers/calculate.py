@@ -19,7 +19,7 @@ from cabinos.drivers.numerals import decimal_of, rounded
 from cabinos.kernel.driver import Driver, tool
 from cabinos.kernel.errors import ToolError
 
-__all__ = ["Value", "calculate", "driver", "evaluate"]
+__all__ = ["Value", "calculate", "driver", "evaluate", "said"]
 
 MAX_BITS = 4_000  # of a numerator or denominator: some 1,200 digits
 MAX_SHOWN = 60  # digits of an integer that is written out
@@ -44,9 +44,15 @@ def driver(_config: Mapping[str, Any]) -> Driver:
     return Driver("calculate", tools=[calculate])
 
 
+def said(_arguments: Mapping[str, Any], result: str) -> str:
+    """`15% of 80 is 12`, `1/3 is about 0.333333`."""
+    return result.replace(" = ", " is ").replace(" ≈ ", " is about ")
+
+
 @tool(
     effect="pure",
     label="trusted",
+    says=said,
     hints="<number> calculate compute work out how much is plus minus times divided by multiply "
     "add subtract sum product percent % off discount tip tax square root squared cubed power half "
     "third quarter double average total math arithmetic equals 2+2 cost costs price pay paid each "
@@ -59,7 +65,7 @@ async def calculate(
             min_length=1,
             max_length=300,
             description="like 12*3.5 or 15% of 80",
-            json_schema_extra={"x-free": "arithmetic"},
+            json_schema_extra={"x-free": "arithmetic", "x-copy": "arithmetic"},
         ),
     ],
 ) -> str:

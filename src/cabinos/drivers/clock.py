@@ -18,12 +18,17 @@ When = Annotated[
     Field(
         max_length=60,
         examples=["today", "now"],  # nobody has to say these to mean them
+        json_schema_extra={"x-copy": "time"},
         description="2026-11-24, 2026-11-24T10:30, now, tomorrow at 5pm, next monday, in 3 weeks",
     ),
 ]
 Zone = Annotated[
     str,
-    Field(max_length=60, description="like Europe/Berlin, Tokyo, India; otherwise the user's own"),
+    Field(
+        max_length=60,
+        description="like Europe/Berlin, Tokyo, India; otherwise the user's own",
+        json_schema_extra={"x-copy": "zone"},
+    ),
 ]
 Amount = Annotated[int, Field(ge=-LONG, le=LONG)]
 
@@ -43,6 +48,7 @@ def driver(
     @tool(
         effect="pure",
         label="trusted",
+        says=_now_said,
         hints="what time is it now what day is it today date clock current time in weekday "
         "timezone tokyo london new york india hour year month late weekend",
     )
@@ -53,6 +59,7 @@ def driver(
     @tool(
         effect="pure",
         label="trusted",
+        says=lambda _, result: _said("That's", result),
         hints="what date day will it be in days weeks months years from now after before later "
         "ago from today add business days deadline due weekday of what day is was which eve",
     )
@@ -73,6 +80,7 @@ def driver(
     @tool(
         effect="pure",
         label="trusted",
+        says=lambda _, result: f"It's {result}" if result[-1:] == ")" else result,
         hints="how long how soon how many days weeks months until till between since from to "
         "countdown left christmas birthday away age old born time difference passed",
     )
@@ -87,6 +95,21 @@ def driver(
 def shown(moment: date) -> str:
     """ISO 8601 and the weekday: `2026-11-24 (Tuesday)`."""
     return f"{moment.isoformat()} ({WEEKDAYS[moment.weekday()].capitalize()})"
+
+
+def _now_said(arguments: Mapping[str, Any], result: str) -> str:
+    said = _said("It's", result)
+    zone = arguments.get("zone")
+    return f"{said} in {zone}" if zone and said != result else said
+
+
+def _said(begin: str, result: str) -> str:
+    """`It's Tuesday, 2026-11-24, 10:30` of what `shown` shows; anything else as it is."""
+    written, _, weekday = result.partition(" (")
+    day, _, clock = written.partition("T")
+    if weekday.rstrip(")").lower() not in WEEKDAYS:
+        return result
+    return f"{begin} {', '.join(filter(None, (weekday.rstrip(')'), day, clock[:5])))}"
 
 
 def told(length: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import io
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -34,10 +35,14 @@ MAX_MATCHES = 200
 MAX_SHOWN = 300  # characters of a line that matched
 MAX_SEARCHED = 20 << 20  # bytes of a file; larger ones are left out of a search
 PATIENCE = 20.0  # seconds of one search
+LISTED = re.compile(r"^(\S.*?)  (\S.*)$")  # a name, and what is said of it
 KEPT = 8  # documents whose text is kept for the next page
 
 InFolder = Annotated[str, Field(description="folder, or folder/inner/path")]
-FilePath = Annotated[str, Field(description="folder/inner/path of the file")]
+FilePath = Annotated[
+    str,
+    Field(description="folder/inner/path of the file", json_schema_extra={"x-copy": "file"}),
+]
 
 
 def driver(_config: Mapping[str, Any]) -> Driver:
@@ -69,12 +74,19 @@ class _Extracted:
         return self._texts[version]
 
 
+def _read_out(arguments: Mapping[str, Any], result: str) -> str:
+    """The text below its path; what names the path itself, an error, as it is."""
+    path = str(arguments.get("path", ""))
+    return result if path in result else f"{path}:\n{result}"
+
+
 def files_read_with(extracted: _Extracted) -> Tool:
     """The tool `files_read`, with its memory of documents."""
 
     @tool(
         effect="pure",
         needs="files",
+        says=_read_out,
         hints="<named> say says read open show me the file contents of document pdf text print "
         "cat display what is in summarize readme first last lines",
     )
@@ -103,9 +115,19 @@ def files_read_with(extracted: _Extracted) -> Tool:
     return files_read
 
 
+def _told(arguments: Mapping[str, Any], result: str) -> str:
+    """The names below what they are in; what is no list, as it is."""
+    path = str(arguments.get("path") or "").strip("/")
+    lines = [LISTED.sub(r"\1 (\2)", line) for line in result.splitlines()]
+    if lines == result.splitlines() and not any(line.endswith("/") for line in lines):
+        return result
+    return "\n".join([f"In {path}:" if path else "You granted:", *lines])
+
+
 @tool(
     effect="pure",
     needs="files",
+    says=_told,
     hints="<contents> list files folder folders documents directory see access what files are "
     "there show my folders documents ls contents in the folder how many",
 )

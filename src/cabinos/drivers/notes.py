@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from cabinos.drivers.ranking import stems
+from cabinos.drivers.recall import Recall
 from cabinos.drivers.reminders import Reminders
 from cabinos.drivers.when import parse
 from cabinos.drivers.zones import system_zone, zone_of
@@ -27,6 +28,8 @@ __all__ = ["driver"]
 
 MAX_TEXT = 10_000  # characters of one note
 MAX_ROWS = 50  # notes of one answer
+MAX_NEAR = 3  # of them, that share no word with what was asked
+MOST = 5_000  # notes that are looked at for what they mean, the newest
 MAX_CANDIDATES = 5  # things that are named where several fit
 MORNING = clock_time(9)  # of a reminder that names only a day
 
@@ -35,14 +38,28 @@ COLUMNS = (
     "note.readers"
 )
 Row = tuple[Any, ...]
-NoteText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-ListName = Annotated[str, Field(max_length=60, description="like shopping")]
+STATEMENT, LIST_NAME = {"x-copy": "statement"}, {"x-copy": "list"}
+NoteText = Annotated[
+    str, Field(min_length=1, max_length=MAX_TEXT, json_schema_extra=dict(STATEMENT))
+]
+ListName = Annotated[
+    str, Field(max_length=60, description="like shopping", json_schema_extra=dict(LIST_NAME))
+]
 Thing = Annotated[
     str,
     BeforeValidator(lambda thing: str(thing) if isinstance(thing, int) else thing),
-    Field(min_length=1, max_length=1_000, description="its number, or words that are in it"),
+    Field(
+        min_length=1,
+        max_length=1_000,
+        description="its number, or words that are in it",
+        json_schema_extra=dict(STATEMENT),
+    ),
 ]
 NUMBER = re.compile(r"(?:#|(?:number|no\.?|note|item|task|reminder) )?(\d{1,18})")
+LINE = re.compile(r"^(\d+) \(([^)]*)\): ")  # what `_line` puts before a text
+ENDED = re.compile(r"^\d+ is (?:done|forgotten): ")
+MAX_TOLD = 3  # notes that a person is told who asked for one
+LAST_NUMBER = re.compile(r"(?:#|\b(?:number|no\.?|note|item|task|reminder) )(\d{1,18})\W*$")
 OPEN = "kind = 'todo' AND done IS NULL"
 
 
@@ -59,7 +76,7 @@ def driver(
     def here() -> datetime:
         return now().astimezone(zone)
 
-    tools = [*_writers(here, reminders), notes_recall, notes_list, _done(now), notes_forget]
+    tools = [*_writers(here, reminders), _recall(), notes_list, _done(now), notes_forget]
     return Driver("notes", tools=tools, observe=reminders.observe)
 
 
@@ -86,6 +103,9 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         effect="local",
         label="trusted",
         payload=["text"],
+        says=lambda given, result: (
+            f"I'll remember that: {given['text']}" if result.startswith("Remembered") else result
+        ),
         hints="<states> learn likes for later remember that note this down keep in mind save "
         "write down don't forget make a note memo jot record log fyi my name is i like my "
         "favorite password code number size birthday commit to memory left parked should know "
@@ -99,6 +119,11 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         effect="local",
         label="trusted",
         payload=["text"],
+        says=lambda given, result: (
+            f"Added to your {list_name(given.get('list', ''))} list: {given['text']}"
+            if result.startswith("Added")
+            else result
+        ),
         hints="add to my todo to do shopping grocery packing list put on the list task i need to "
         "buy get things to do new item include also",
     )
@@ -123,7 +148,11 @@ def _writers(now: Callable[[], datetime], reminders: Reminders) -> list[Tool]:
         text: NoteText,
         when: Annotated[
             str,
-            Field(max_length=60, description="in 10 minutes, tomorrow at 5pm, friday 9:00"),
+            Field(
+                max_length=60,
+                description="in 10 minutes, tomorrow at 5pm, friday 9:00",
+                json_schema_extra={"x-copy": "time"},
+            ),
         ],
         *,
         context: Context,
@@ -160,28 +189,49 @@ def _minute(moment: datetime) -> str:
 # ---- Reading -------------------------------------------------------------------------------------
 
 
-@tool(
-    effect="pure",
-    hints="<asks> <my> what did i tell you do you remember recall what is my where did i when is "
-    "my who find note about did i say look up memory know i forgot told noted birthday remind me "
-    "owe where is",
-)
-async def notes_recall(
-    query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
-    *,
-    context: Context,
-) -> Labelled:
-    """Finds what was remembered, by words: the best matches first."""
-    found = re.findall(r"\w+", query)
-    words = " OR ".join(f'"{word}"' for word in (stems(query) and _content(found)) or found)
-    if not words:
-        raise ToolError("the query has no words to look for.")
-    rows = await context.store.read(
-        f"SELECT {COLUMNS} FROM note_index JOIN note ON note.id = note_index.rowid "
-        f"WHERE note_index MATCH ? ORDER BY note_index.rank, note.id DESC LIMIT {MAX_ROWS + 1}",
-        (words,),
+def _recalled(_arguments: Mapping[str, Any], result: str) -> str:
+    """The best of the notes found, without their numbers and dates."""
+    found = [text for line in result.splitlines() if (text := LINE.sub("", line)) != line]
+    if not found:
+        return "I don't know: nothing like that was remembered."
+    return "\n".join(f"You told me: {text}" for text in found[:MAX_TOLD])
+
+
+def _recall() -> Tool:
+    recall = Recall(exact=True)
+
+    @tool(
+        effect="pure",
+        says=_recalled,
+        hints="<asks> <my> what did i tell you do you remember recall what is my where did i when "
+        "is my who find note about did i say look up memory know i forgot told noted birthday "
+        "remind me owe where is",
     )
-    return _told(rows, "Nothing like that was remembered.")
+    async def notes_recall(
+        query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
+        *,
+        context: Context,
+    ) -> Labelled:
+        """Finds what was remembered, by words: the best matches first."""
+        found = re.findall(r"\w+", query)
+        if not found:
+            raise ToolError("the query has no words to look for.")
+        words = " OR ".join(f'"{word}"' for word in (stems(query) and _content(found)) or found)
+        rows = await context.store.read(
+            f"SELECT {COLUMNS} FROM note_index JOIN note ON note.id = note_index.rowid "
+            f"WHERE note_index MATCH ? ORDER BY note_index.rank, note.id DESC LIMIT {MAX_ROWS + 1}",
+            (words,),
+        )
+        every = await context.store.read(
+            f"SELECT {COLUMNS} FROM note ORDER BY id DESC LIMIT {MOST}"
+        )
+        known = {row[0] for row in rows}
+        others = {row[0]: row for row in every if row[0] not in known}
+        near = await recall.rank(query, {row[0]: row[3] for row in every})
+        rows += [others[number] for number in near if number in others][:MAX_NEAR]
+        return _told(rows, "Nothing like that was remembered.")
+
+    return notes_recall
 
 
 def _content(words: list[str]) -> list[str]:
@@ -189,8 +239,30 @@ def _content(words: list[str]) -> list[str]:
     return [word for word in words if stems(word)]
 
 
+def _listed(arguments: Mapping[str, Any], result: str) -> str:
+    """`On your shopping list: ` and the things, with their numbers where there are several."""
+    kind, name = arguments.get("kind", "todo"), list_name(str(arguments.get("list") or ""))
+    where = f"On your {name} list" if arguments.get("list") and name != "todo" else "To do"
+    head = {"note": "Your notes", "done": "Done"}.get(kind, where)
+    lines = result.splitlines()
+    if not LINE.match(result):
+        return result
+    if len(lines) == 1:
+        return f"{head}: {_item(result).partition('. ')[2]}"
+    return "\n".join([f"{head}:", *map(_item, lines)])
+
+
+def _item(line: str) -> str:
+    """`3. call mom (2026-11-25 09:00)`: a time is told, the other states are not."""
+    if (found := LINE.match(line)) is None:
+        return line
+    number, state = found.groups()
+    return f"{number}. {line[found.end() :]}{f' ({state})' if ':' in state else ''}"
+
+
 @tool(
     effect="pure",
+    says=_listed,
     hints="remember remembered told contain include show list what's on my todo to do shopping "
     "grocery packing list what do i have to do read my notes all notes tasks reminders alarms "
     "timers things anything everything left open done finished see which",
@@ -199,7 +271,14 @@ async def notes_list(
     kind: Annotated[
         Literal["todo", "note", "done"], Field(description="open things to do, notes, or done")
     ] = "todo",
-    list: Annotated[str, Field(max_length=60, description="like shopping; otherwise all")] = "",  # noqa: A002
+    list: Annotated[  # noqa: A002
+        str,
+        Field(
+            max_length=60,
+            description="like shopping; otherwise all",
+            json_schema_extra=dict(LIST_NAME),
+        ),
+    ] = "",
     *,
     context: Context,
 ) -> Labelled:
@@ -267,6 +346,7 @@ def _done(now: Callable[[], datetime]) -> Tool:
         label="trusted",
         authority=["thing"],
         reversible=True,
+        says=lambda _, result: ENDED.sub("Done: ", result, count=1),
         hints="done finished completed mark as done check off tick off cross off strike i bought "
         "i did i have got already complete task took care of",
     )
@@ -288,6 +368,7 @@ def _done(now: Callable[[], datetime]) -> Tool:
     effect="local",
     label="trusted",
     authority=["thing"],
+    says=lambda _, result: ENDED.sub("Forgotten: ", result, count=1),
     hints="forget delete remove cancel erase drop clear scrap stop note reminder alarm timer from "
     "my list take off get rid of never mind about no longer need anymore out of date change "
     "instead actually",
@@ -306,18 +387,13 @@ async def _find(context: Context, thing: str, among: str) -> Row:
     Raises ToolError if that is none, or several.
     """
     if number := NUMBER.fullmatch(thing.strip().lower()):
-        rows = await context.store.read(
-            f"SELECT {COLUMNS} FROM note WHERE id = ?", (int(number[1]),)
-        )
-        if not rows:
-            raise ToolError(
-                f"there is no note {number[1]}; notes_list and notes_recall tell the numbers."
-            )
-        return rows[0]
+        return await _numbered(context, int(number[1]))
     wanted = set(stems(thing))
     rows = await context.store.read(f"SELECT {COLUMNS} FROM note WHERE {among} ORDER BY id DESC")
     scored = [(_fit(wanted, row[3]), row) for row in rows]
     most = max((score for score, _ in scored), default=(0, 0.0))
+    if not most[0] and (number := LAST_NUMBER.search(thing)):  # "erase #2"
+        return await _numbered(context, int(number[1]))
     if not most[0]:
         raise ToolError(f"nothing is noted with the words of {thing[:100]!r}.")
     fitting = [row for score, row in scored if score == most]
@@ -328,6 +404,13 @@ async def _find(context: Context, thing: str, among: str) -> Row:
             readers=_readers(fitting),
         )
     return fitting[0]
+
+
+async def _numbered(context: Context, number: int) -> Row:
+    rows = await context.store.read(f"SELECT {COLUMNS} FROM note WHERE id = ?", (number,))
+    if not rows:
+        raise ToolError(f"there is no note {number}; notes_list and notes_recall tell the numbers.")
+    return rows[0]
 
 
 def _fit(wanted: set[str], text: str) -> tuple[int, float]:

@@ -39,6 +39,7 @@ def driver(config: Mapping[str, Any], chance: random.Random | None = None) -> Dr
     @tool(
         effect="pure",
         label="trusted",
+        says=lambda _, result: f"The dice say {result}" if result[-1:].isdigit() else result,
         hints="roll rolls rolling a die dice d sided sides random number throw between initiative "
         "raffle",
     )
@@ -51,6 +52,7 @@ def driver(config: Mapping[str, Any], chance: random.Random | None = None) -> Dr
     @tool(
         effect="pure",
         label="trusted",
+        says=lambda _, result: f"It's {result}" if result[-5:] in ("heads", "tails") else result,
         hints="flip a coin toss heads tails coins random",
     )
     async def random_flip(count: Count = 1) -> str:

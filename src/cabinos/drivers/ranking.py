@@ -7,9 +7,9 @@ k1 and b.
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["best", "stem", "stems"]
+__all__ = ["best", "best_for", "stem", "stems"]
 
 K1, B = 1.2, 0.75
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
@@ -54,7 +54,12 @@ def best(query: str, texts: Sequence[Sequence[str]], limit: int) -> list[int]:
 
     Texts that share no word with it are left out.
     """
-    wanted = Counter(stems(query))
+    return best_for(stems(query), texts, limit)
+
+
+def best_for(query: Iterable[str], texts: Sequence[Sequence[str]], limit: int) -> list[int]:
+    """`best` for a query whose words are stems already."""
+    wanted = Counter(query)
     lengths = [len(text) for text in texts]
     average = sum(lengths) / len(lengths) if lengths else 1.0
     counts = [Counter(word for word in text if word in wanted) for text in texts]

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from cabinos.drivers.calculate import said
 from cabinos.drivers.numerals import decimal_of, numeral, rounded
 from cabinos.kernel.driver import Driver, tool
 from cabinos.kernel.errors import ToolError
@@ -204,20 +205,27 @@ def driver(_config: Mapping[str, Any]) -> Driver:
     return Driver("units", tools=[units_convert])
 
 
-Unit = Annotated[str, Field(min_length=1, max_length=40, description="like km, lb, °F, GiB, cup")]
+def _unit_field(copied: str) -> Any:
+    return Field(
+        min_length=1,
+        max_length=40,
+        description="like km, lb, °F, GiB, cup",
+        json_schema_extra={"x-copy": copied},
+    )
 
 
 @tool(
     effect="pure",
     label="trusted",
+    says=said,
     hints="<into> convert how many how much in is to into units inches feet miles km meters cm "
     "pounds kg grams ounces liters gallons cups celsius fahrenheit kelvin degrees temperature mph "
     "hours minutes seconds bytes gb acres more less than longer heavier warmer per",
 )
 async def units_convert(
     value: Annotated[str | int | float, Field(description="a number, or a fraction like 3/4")],
-    from_unit: Unit,
-    to_unit: Unit,
+    from_unit: Annotated[str, _unit_field("counted unit")],
+    to_unit: Annotated[str, _unit_field("other unit")],
 ) -> str:
     """Converts a quantity exactly. Length, mass, volume, area, speed, temperature, data, time."""
     exact = convert(_number(value), from_unit, to_unit)
@@ -242,8 +250,22 @@ def convert(value: Fraction, from_unit: str, to_unit: str) -> Fraction:
     return value * UNITS[quantity][source] / UNITS[quantity][target]
 
 
+def is_unit(name: str) -> bool:
+    """Whether it is a unit that can be converted."""
+    return _symbol(name) is not None
+
+
 def _unit(name: str) -> str:
     """The symbol of a unit given by symbol or name, in the singular or plural."""
+    if (symbol := _symbol(name)) is not None:
+        return symbol
+    known = ", ".join(f"{quantity}: {' '.join(units)}" for quantity, units in UNITS.items())
+    raise ToolError(
+        f"{name!r} is not a known unit. Known are {known}, temperature: {' '.join(TEMPERATURES)}."
+    )
+
+
+def _symbol(name: str) -> str | None:
     words = "_".join(name.strip().split())
     lower = words.lower() if len(words) > 2 else words  # M is not m, nor G a gram
     for candidate in (words, lower, lower.removesuffix("s")):
@@ -251,10 +273,7 @@ def _unit(name: str) -> str:
             return candidate
         if candidate in ALIASES:
             return ALIASES[candidate]
-    known = ", ".join(f"{quantity}: {' '.join(units)}" for quantity, units in UNITS.items())
-    raise ToolError(
-        f"{name!r} is not a known unit. Known are {known}, temperature: {' '.join(TEMPERATURES)}."
-    )
+    return None
 
 
 def _number(value: str | float) -> Fraction:

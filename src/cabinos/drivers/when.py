@@ -89,12 +89,13 @@ TIMES = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?! ?[ap]m)(?:\s*o'?clock|h\b)?",
     r"(?P<hour>\d{1,2}) ?o'?clock",
     r"at (?P<hour>\d{1,2})(?![\d:/.-])",
+    r"^(?P<hour>\d{1,2})(?= (?:to(?:morrow|night|day)|on \w+day)\b)",
     r"(?P<name>noon|midday|midnight)",
 )
 TIME = tuple(
     re.compile(rf"(?<![\w:.-])(?:at |by |around )*{pattern}(?![\w:])") for pattern in TIMES
 )
-PERIOD = re.compile(r"(?:in the |this |at )?\b(morning|afternoon|evening|night)\b")
+PERIOD = re.compile(r"(?:in (?:the )?|this |at )?\b(morning|afternoon|evening|night)\b")
 FIRST = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
 FIRST_OF = re.compile(rf"\b({'|'.join(FIRST)}) of\b")
 LIKE = (
@@ -267,6 +268,9 @@ def _time_of_day(words: str) -> tuple[str, time | None, bool]:
                 return rest, NAMED_TIMES[named["name"]], True
             clock, known = _clock(named, period)
             return rest, clock, known
+    if period and (bare := re.fullmatch(r"(?P<hour>1?\d)", _digits(rest))):  # ten at night
+        clock, known = _clock(bare.groupdict(), period)
+        return "", clock, known
     if period:
         return rest, time(PERIODS[period]), True
     return rest, None, True
@@ -279,7 +283,8 @@ def _digits(words: str) -> str:
     after = ("at", "past", "to", "by", "around")
     for at, token in enumerate(tokens):
         follows = tokens[at + 1] if at + 1 < len(tokens) else ""
-        clocked = (at and tokens[at - 1] in after) or follows in ("am", "pm", "o'clock", "oclock")
+        clocked = (tokens[at - 1] in after) if at else (not follows or follows in DAYS)
+        clocked = clocked or follows in ("am", "pm", "o'clock", "oclock")
         if token in names and clocked:
             tokens[at] = str(names.index(token) + 1)
     return " ".join(tokens)

@@ -29,6 +29,7 @@ __all__ = [
     "listen",
     "make_child",
     "make_process",
+    "said",
 ]
 
 SYSTEM = (
@@ -36,6 +37,7 @@ SYSTEM = (
     "they can do, above all for arithmetic, dates, files and memory; do not guess what a tool can "
     "tell. Answer briefly, in the user's language. If you cannot do something, say so."
 )
+BRIEF = 8  # devices may say at most 1/BRIEF of a window each, before the request
 TITLE = 60  # characters of a request by which people know a process
 
 
@@ -55,7 +57,7 @@ def make_process(
     state = spawn.state()
     pid = m.table.new_pid()
     said = next((said.text for said in reversed(spawn.messages) if said.role == "user"), "")
-    words = clean_text(spawn.request or spawn.code or said).strip().splitlines()
+    words = clean_text(spawn.request or spawn.code or said or spawn.context).strip().splitlines()
     process = Process(
         pid,
         parent.pid if parent else None,
@@ -88,15 +90,32 @@ def make_process(
     return process
 
 
-def instructions(m: "Machine", process: Process) -> str:
-    """The kernel's own, but for a model that was trained to follow them."""
-    return "" if getattr(m.model(process.model), "assistant", False) else SYSTEM
+def instructions(m: "Machine", process: Process, request: str) -> str:
+    """The kernel's own, and what devices say to a request; a model trained without needs none."""
+    model = m.model(process.model)
+    if getattr(model, "assistant", False):
+        return ""
+    texts = [SYSTEM]
+    for driver in m.drivers:
+        usable = any(process.capabilities.allows_tool(tool.name) for tool in driver.tools)
+        if driver.brief is not None and usable and request:
+            texts.append(driver.brief(request, model.count, model.window // BRIEF))
+    return "\n\n".join(filter(None, texts))
+
+
+def said(m: "Machine", process: Process, *, first: bool) -> str:
+    """The first, or the last, that a person typed to the process."""
+    pages = (m.pages.get(page_id) for page_id, *_ in process.pages)
+    typed = [p.text for p in pages if p.role == "user" and p.label == "trusted" and not p.meta]
+    return "" if not typed else typed[0 if first else -1]
 
 
 def _first_pages(m: "Machine", process: Process, spawn: Spawn) -> None:
     """The pinned beginning of a conversation, and what came with the request."""
     model, room = m.model(process.model), m.room(process)
-    system = instructions(m, process) if spawn.system is None else spawn.system
+    system = spawn.system
+    if system is None:
+        system = instructions(m, process, spawn.request)
     first: list[tuple[str, str, Integrity]] = [
         ("system", system, "trusted"),
         ("user", spawn.request, process.label),

@@ -20,11 +20,12 @@ from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.errors import KernelError
 from cabinos.kernel.spawn import Spawn
 from cabinos.store.errors import StoreError
+from cabinos.store.journal import Journal
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
 
-__all__ = ["Control", "order", "withdraw"]
+__all__ = ["Control", "order", "outcome", "withdraw"]
 
 PERIOD = 0.1  # seconds between two looks
 
@@ -53,6 +54,20 @@ def _write(path: str | PathLike[str], sql: str, parameters: tuple[Any, ...]) -> 
             connection.close()
     except sqlite3.Error as error:
         raise StoreError(f"{path}: the order could not be left: {error}.") from error
+
+
+def outcome(journal: Journal, number: int, after: int) -> int | None:
+    """The pid that an order was about, None as long as it waits.
+
+    `after`: a row of the journal that is older than the order. Raises KernelError with what was
+    said against it.
+    """
+    for entry in journal.entries(after=after):
+        if entry.kind == "order" and entry.body["order"] == number:
+            if "error" in entry.body:
+                raise KernelError(entry.body["error"])
+            return entry.pid
+    return None
 
 
 class Control:
@@ -100,7 +115,7 @@ class Control:
             case "kill" | "stop" | "cont":
                 await getattr(m, verb)(pid)
             case "send":
-                m.post(pid, str(body["text"]))
+                m.post(pid, str(body["text"]), source=str(body.get("source", "")))
             case "nice":
                 await m.renice(pid, int(body["nice"]))
             case "budget":
@@ -114,10 +129,13 @@ class Control:
         return pid
 
     def _spawn(self, body: Mapping[str, Any]) -> int:
-        """A process on a request, with what a person granted it."""
+        """A process on a request, or on what a stranger asks for, with what a person granted it."""
         spawn = Spawn(
-            request=str(body["request"]),
+            request=str(body.get("request", "")),
+            context=str(body.get("context", "")),
+            code=str(body.get("code", "")),
             model=body.get("model"),
+            stay=bool(body.get("stay")),
             budget=Budget(**body["budget"]),
             nice=int(body.get("nice") or 0),
         )

@@ -93,6 +93,8 @@ class Tool:
     reversible: bool = False  # what it does can be undone
     ids: tuple[str, ...] = ()  # fields of its result that it assigns itself; "*": all of it
     hints: str = ""  # words by which people ask for it, for retrieval; no model sees them
+    # The result of a call with these arguments as a person is told it; None: as it is.
+    says: Callable[[Mapping[str, Any], str], str] | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -119,7 +121,8 @@ class Driver:
     """A device: its tools, its models, and how to close it.
 
     `observe` is called with the kernel when it starts, and returns what is to be called at its end:
-    for devices that only listen to its events.
+    for devices that only listen to its events. `brief(request, count, most)` returns trusted text
+    that a model should read before the request, or ""; at most so many tokens as `count` counts.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Driver:
     models: Sequence["Model"] = ()
     close: Callable[[], Awaitable[None]] | None = None
     observe: Callable[["Machine"], Callable[[], None]] | None = None
+    brief: Callable[[str, Callable[[str], int], int], str] | None = None
 
 
 @overload
@@ -145,6 +149,7 @@ def tool(
     hints: str = "",
     reversible: bool = False,
     ids: Sequence[str] = (),
+    says: Callable[[Mapping[str, Any], str], str] | None = None,
     name: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Tool]: ...
 def tool(

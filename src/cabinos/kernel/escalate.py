@@ -7,7 +7,7 @@ machine, what the process has read and may read goes out with the conversation: 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cabinos.kernel.births import SYSTEM, instructions
+from cabinos.kernel.births import SYSTEM, instructions, said
 from cabinos.kernel.call import approval
 from cabinos.kernel.errors import Denied
 from cabinos.kernel.monitor import decide
@@ -57,7 +57,7 @@ def hand_over(m: "Machine", process: Process, name: str) -> None:
     process.model = m.model(name).name
     first = next((m.pages.get(page_id) for page_id, *_ in process.pages), None)
     if first is not None and first.role == "system" and first.text in ("", SYSTEM):
-        text = instructions(m, process)
+        text = instructions(m, process, said(m, process, first=False))
         page = m.pages.put("system", text, tokens=m.count(process, text))
         m.memory.instruct(process, page)
     m.journal.append(process.pid, "model", model=name)

@@ -377,18 +377,27 @@ class Machine(Devices):
         return ask
 
     def post(
-        self, pid: int, text: str, sender: Process | None = None, *, role: str = "user"
+        self,
+        pid: int,
+        text: str,
+        sender: Process | None = None,
+        *,
+        role: str = "user",
+        source: str = "",
     ) -> None:
         """Sends a message to a process; it is read before the next thought.
 
-        Raises KernelError if the process has ended.
+        Without a sender, it was typed by a person; or it is from a `source` that nobody vouches for
+        and counts as untrusted. Raises KernelError if the process has ended.
         """
         process = self.table.get(pid)
         if process.state == State.EXITED:
             raise KernelError(f"process {pid} has ended; fork it to go on from there.")
         label = sender.label if sender is not None else "trusted"
         told = sender.told() if sender is not None else None
-        if sender is None and role == "user":
+        if source:
+            label, told = "untrusted", {"from": [source]}
+        elif sender is None and role == "user":
             process.guard.frozen = False
             grant_typed(self, process, text)
         page = self.pages.put(role, text, tokens=self.count(process, text), label=label, meta=told)

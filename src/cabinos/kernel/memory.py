@@ -5,11 +5,11 @@ first, so no request is ever longer than the model's window. Eviction needs no m
 groups that are not pinned become stubs, one line for each run of them; the originals stay in the
 store for ever, byte for byte. It is done rarely and in bulk, down to half of the window, so that
 between two evictions every request begins with the one before it and caches stay warm. `recall` is
-the page fault: by handle, or by words.
+the page fault: by handle, or by a query: its words, and its meaning where a device ranks it.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,6 +28,10 @@ NOTE_TOKENS = 120  # of the line that stands for a run of swapped-out pages
 LOW_WATER = 0.5  # eviction goes on until this share of the room is taken
 CLIP = 4  # a page takes at most 1/CLIP of the room; of a longer one an excerpt is shown
 HANDLES = 6  # handles named in the line for a run
+FOUND = 8  # pages that one query brings back
+
+Rank = Callable[[str, Mapping[int, str]], Awaitable[Sequence[int]]]
+"""(query, texts by their numbers) -> the numbers of those that fit it, the best first."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,7 @@ class Memory:
 
     def __init__(self, pages: Pages, events: Events) -> None:
         self.pages = pages
+        self.rank: Rank | None = None  # how a device finds pages; without one, their words decide
         self._events = events
 
     # ---- the size of things ----------------------------------------------------------------------
@@ -254,7 +259,7 @@ class Memory:
     async def recall(
         self, process: Process, room: int, *, handle: str = "", query: str = "", offset: int = 0
     ) -> tuple[str, Integrity, frozenset[str] | None]:
-        """(text, label, readers) of a page of this process by its handle, or of those with words.
+        """(text, label, readers) of a page of this process by its handle, or of those that fit.
 
         Only pages the process has seen are found. Raises ToolError if there is none.
         """
@@ -265,7 +270,7 @@ class Memory:
                 raise ToolError(f"no page {handle!r} belongs to this process.")
             found = [page]
         elif query:
-            found = [hit.page for hit in await self.pages.search(query, seen)]
+            found = await self._search(query, seen)
             if not found:
                 raise ToolError(f"nothing in this process's memory holds {query!r}.")
         else:
@@ -280,6 +285,12 @@ class Memory:
         part = room // (CLIP * len(found))
         texts = [f"[page {p.handle}, {p.role}]\n{self._part(p, 0, part)}" for p in found]
         return "\n\n".join(texts), label, readers
+
+    async def _search(self, query: str, seen: set[int]) -> list[Page]:
+        if self.rank is None:
+            return [hit.page for hit in await self.pages.search(query, seen, FOUND)]
+        texts = {number: self.pages.get(number).text for number in seen}
+        return [self.pages.get(number) for number in (await self.rank(query, texts))[:FOUND]]
 
     def _part(self, page: Page, offset: int, tokens: int) -> str:
         """As much of a page from `offset` (in characters) as about `tokens` tokens hold."""

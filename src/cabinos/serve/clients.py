@@ -25,7 +25,9 @@ def change(kernel: Kernel, process: Process, spawn: Spawn) -> None:
     kept = {key: value for key, value in process.image_state.items() if key not in TERMS}
     fresh = spawn.state()
     process.image_state = kept | {key: fresh[key] for key in TERMS if key in fresh}
-    text = births.instructions(kernel, process) if spawn.system is None else spawn.system
+    text = spawn.system
+    if text is None:  # by its first words: the beginning stays the same, and caches warm
+        text = births.instructions(kernel, process, births.said(kernel, process, first=True))
     page = kernel.pages.put("system", text, tokens=kernel.count(process, text))
     kernel.memory.instruct(process, page)
     kernel.store.save(process)

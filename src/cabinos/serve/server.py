@@ -15,11 +15,12 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from cabinos.serve.app import make_app
 from cabinos.serve.service import Service
 
-__all__ = ["Listener", "listen", "serve"]
+__all__ = ["Listener", "listen", "run_app", "serve"]
 
 GRACE = 10  # seconds that answers under way get to tell their clients
 BACKLOG = 512
@@ -52,11 +53,13 @@ def listen(host: str, port: int) -> Listener:
 
 
 class _Server(uvicorn.Server):
-    """Tells the service first when it ends."""
+    """Tells when it has begun, and when it is about to end."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], None], ending: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._service, self._ready = service, ready
+        self._ready, self._ending = ready, ending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
@@ -65,7 +68,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
-        self._service.close()
+        self._ending()
         await super().shutdown(sockets)
 
 
@@ -82,8 +85,23 @@ async def serve(
 
     `ready` is called when requests are taken.
     """
+    app = make_app(service, token=token, origins=origins, log=log)
+    await run_app(app, listener, ready=ready, ending=service.close)
+
+
+async def run_app(
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    ending: Callable[[], None] = lambda: None,
+) -> None:
+    """Serves an application until SIGINT or SIGTERM, or until it is cancelled.
+
+    `ready` is called when requests are taken, `ending` before the last ones are answered.
+    """
     config = uvicorn.Config(
-        make_app(service, token=token, origins=origins, log=log),
+        app,
         log_config=None,
         access_log=False,
         lifespan="on",
@@ -91,7 +109,7 @@ async def serve(
         server_header=False,
         timeout_graceful_shutdown=GRACE,
     )
-    server = _Server(config, service, ready)
+    server = _Server(config, ready, ending)
     with _signals_taken():
         running = asyncio.ensure_future(server.serve([listener]))
         try:

@@ -40,6 +40,11 @@ class Batch:
     micro_tokens: int = 4096  # that go through the model at once
 
     @property
+    def count(self) -> int:
+        """What the loss is a mean over: the tokens that are learnt."""
+        return len(self.targets)
+
+    @property
     def targets(self) -> NDArray[np.int64]:
         """The tokens that are learnt: all but the first of each row."""
         return self.tokens[:, 1:].ravel()

@@ -69,7 +69,9 @@ def export_gguf(
     """
     from cabinos.engine.pack import pack
 
-    facts = {"cabin.assistant": True, "cabin.tools_shown": TOOLS_SHOWN} if assistant else {}
+    facts: dict[str, Any] = {"cabin.tells_results": True} if assistant else {}
+    if assistant:
+        facts |= {"cabin.assistant": True, "cabin.tools_shown": TOOLS_SHOWN}
     with TemporaryDirectory(prefix="cabin-export-") as folder:
         export_hf(model, companion, Path(folder))
         return pack(folder, output, kind, name=name or output.stem, metadata=facts)

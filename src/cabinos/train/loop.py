@@ -4,16 +4,15 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from cabinos.train import checkpoint
-from cabinos.train.batches import Part
 from cabinos.train.checkpoint import Progress
 from cabinos.train.config import RunConfig, TuneConfig, schedule
 from cabinos.train.errors import NotANumber, TrainError
@@ -33,6 +32,11 @@ class Batch(Protocol):
     """What one update learns from; `str` of it says where to find its texts."""
 
     @property
+    def count(self) -> int:
+        """What the loss is a mean over: tokens, pairs or answers, over all processes."""
+        ...
+
+    @property
     def targets(self) -> "NDArray[np.int64]":
         """The tokens that are learnt, over all processes: [targets]."""
         ...
@@ -47,8 +51,11 @@ class Batch(Protocol):
         """The length of a row, on average."""
         ...
 
-    def parts(self, rank: int = 0, count: int = 1) -> list[Part]:
-        """What process `rank` of `count` takes of it."""
+    def parts(self, rank: int = 0, count: int = 1) -> Sequence[Any]:
+        """What process `rank` of `count` takes of it.
+
+        Each is a dataclass of arrays: the arguments of the module that is trained, in order.
+        """
         ...
 
 
@@ -75,11 +82,14 @@ class Run:
     optimizers: list[torch.optim.Optimizer]
     stream: Stream
     evaluate: Callable[[], dict[str, float]]  # on what is held out
-    lengths: "NDArray[np.int64]"  # bytes of each token
+    lengths: "NDArray[np.int64] | None"  # bytes of each token; None: the loss is none of texts
     peak: float  # floating-point operations a second, all processes together
     progress: Progress
     save_every: float = 300.0  # seconds
     test_every: int = 250  # updates
+    test_tokens: int = 16_384  # of each domain, at an evaluation on texts
+    snapshots: bool = True  # keep the weights after updates 1, 2, 4, 8, …
+    objective: torch.nn.Module | None = None  # has the model in it, and gives the loss for it
 
 
 def train(run: Run, watchers: Sequence[Watcher], *, until: int | None = None) -> None:
@@ -105,7 +115,8 @@ def train(run: Run, watchers: Sequence[Watcher], *, until: int | None = None) ->
             continue
         for watcher in watchers:
             watcher.update(metrics)
-        _keep_snapshot(run)
+        if run.snapshots:
+            _keep_snapshot(run)
         over = run.progress.step == last
         if run.progress.step % run.test_every == 0 or over:
             held_out = run.evaluate()
@@ -116,21 +127,22 @@ def train(run: Run, watchers: Sequence[Watcher], *, until: int | None = None) ->
             saved = time.monotonic()
 
 
-Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Forward = Callable[..., Tensor]
 
 
 def _parallel(run: Run) -> "Forward | torch.nn.parallel.DistributedDataParallel":
-    """The model, wrapped so that gradients are averaged if several processes train it."""
+    """What gives the loss, wrapped so that gradients are averaged if several processes train it."""
+    module = run.objective or run.model
     if run.processes.count == 1:
-        return run.model
+        return module
     devices = [run.machine.device] if run.machine.device.type == "cuda" else None
-    return torch.nn.parallel.DistributedDataParallel(run.model, device_ids=devices)
+    return torch.nn.parallel.DistributedDataParallel(module, device_ids=devices)
 
 
 def _update(run: Run, forward: "Forward", step: int, batch: Batch) -> tuple[float, float]:
-    """One update. Returns the loss (nats a target) and the gradient's norm."""
+    """One update. Returns the loss (on average, see `Batch.count`) and the gradient's norm."""
     parts = batch.parts(run.processes.rank, run.processes.count)
-    count = max(1, len(batch.targets))  # over all processes
+    count = max(1, batch.count)  # over all processes
     set_rates(run.optimizers, schedule(step, run.config))
     total = torch.zeros((), device=run.machine.device)
     try:
@@ -157,10 +169,9 @@ def _update(run: Run, forward: "Forward", step: int, batch: Batch) -> tuple[floa
     return value, norm
 
 
-def _on(device: torch.device, part: Part) -> tuple[Tensor, Tensor, Tensor | None]:
-    places = None if part.places is None else torch.from_numpy(part.places).to(device)
-    inputs, targets = torch.from_numpy(part.inputs), torch.from_numpy(part.targets)
-    return inputs.to(device), targets.to(device), places
+def _on(device: torch.device, part: Any) -> tuple[Tensor | None, ...]:
+    arrays = (getattr(part, field.name) for field in fields(part))
+    return tuple(None if a is None else torch.from_numpy(a).to(device) for a in arrays)
 
 
 def _without_sync(forward: "Forward", wanted: bool) -> "nullcontext[None]":
@@ -202,12 +213,15 @@ def _describe(
     # A third of all work is for the gradients of weights, which frozen ones have none of.
     weights = [(p.numel(), p.requires_grad) for p in run.model.parameters()]
     flops *= (2 + sum(n for n, trained in weights if trained) / sum(n for n, _ in weights)) / 3
-    size = int(run.lengths[batch.targets].sum())
+    bits = None
+    if run.lengths is not None:
+        size = int(run.lengths[batch.targets].sum())
+        bits = loss * count / math.log(2) / max(size, 1)
     return Metrics(
         step=step + 1,
         tokens=sum(run.progress.taken.values()),
         loss=loss,
-        bits_per_byte=loss * count / math.log(2) / max(size, 1),
+        bits_per_byte=bits,
         rate=schedule(step, run.config),
         norm=norm,
         tokens_per_second=batch.seen / seconds,

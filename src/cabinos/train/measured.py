@@ -4,6 +4,7 @@ Of two sets only one half is taken, by a hash of what names a row: the other hal
 that whoever wants to check a score without anything having been tuned to it can do so.
 """
 
+import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -54,6 +55,17 @@ def _pairs(path: str, text: str) -> Iterator[Row]:
         yield {"set": path, **kept}
 
 
+def _questions_to_chat(path: str, text: str) -> Iterator[Row]:
+    """MT-bench and Vicuna-bench: what is asked, turn by turn."""
+    for row in _lines(text):
+        yield {"file": path, **row}
+
+
+def _runs(_path: str, text: str) -> Iterator[Row]:
+    """Training runs, a line each, with the names of the table's columns."""
+    yield from csv.DictReader(text.splitlines())
+
+
 def _lines(text: str) -> Iterator[Row]:
     yield from (json.loads(line) for line in text.split("\n") if line.strip())
 
@@ -63,5 +75,7 @@ READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
     "xquad_en_a": _questions,
     "bfcl_a": _functions,
     "blimp": _pairs,
+    "arena_prompts": _questions_to_chat,
+    "chinchilla_runs": _runs,
 }
 """By the name of the set: from the path and the text of a file to rows."""

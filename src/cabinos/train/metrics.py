@@ -21,8 +21,8 @@ class Metrics:
 
     step: int  # counts from 1
     tokens: int  # trained on so far
-    loss: float  # nats a token
-    bits_per_byte: float  # of the batch
+    loss: float  # nats a token; of stage 3: of a pair, or of an answer
+    bits_per_byte: float | None  # of the batch, if it is one of texts
     rate: float  # learning rate, as a share of its peak
     norm: float  # of the gradient
     tokens_per_second: float
@@ -90,8 +90,9 @@ class ProgressBar:
 
     def update(self, metrics: Metrics) -> None:
         """After an update."""
+        bits = metrics.bits_per_byte
         text = (
-            f"loss {metrics.loss:.3f}  {metrics.bits_per_byte:.3f} bits/byte  "
+            f"loss {metrics.loss:.3f}  {'' if bits is None else f'{bits:.3f} bits/byte  '}"
             f"{metrics.tokens_per_second:,.0f} tokens/s  {metrics.utilisation:.0%} of peak"
         )
         self._bar.update(self._task, completed=metrics.step, description=text)

@@ -72,7 +72,7 @@ def make_optimizers(model: Llama, config: RunConfig | TuneConfig) -> list[torch.
     adapters = [p for k, p in trained.items() if ".lora_" in k]
     others = [p for k, p in trained.items() if not k.startswith("layers.") and p.ndim == 2]
     vectors = [p for p in trained.values() if p.ndim == 1]
-    groups = [{"params": group} for group in (adapters or others, vectors) if group]
+    groups = [{"params": group} for group in (adapters + others, vectors) if group]
     adam = torch.optim.AdamW(
         groups, lr=config.other_rate, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=True
     )

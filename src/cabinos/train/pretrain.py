@@ -22,13 +22,21 @@ from cabinos.train.session import Options, check_same, conduct
 __all__ = ["Options", "open_run", "pretrain"]
 
 
-def pretrain(config: RunConfig, data: Path, out: Path, options: Options | None = None) -> Run:
+def pretrain(
+    config: RunConfig,
+    data: Path,
+    out: Path,
+    options: Options | None = None,
+    shape: ModelConfig | None = None,
+) -> Run:
     """Train a base model into the folder `out`, going on from its last checkpoint if it has one.
+
+    `shape`: another than what the depth gives (scaling laws need sizes between).
 
     Raises TrainError, CorpusError or NotANumber, each with what to do.
     """
     return conduct(
-        lambda machine, group: open_run(config, data, out, machine, group),
+        lambda machine, group: open_run(config, data, out, machine, group, shape),
         options or Options(),
         measure="bits per byte",
     )
@@ -48,19 +56,26 @@ class _Texts:
         return replace(batch, micro_tokens=self._config.micro_tokens)
 
 
-def open_run(config: RunConfig, data: Path, out: Path, machine: Machine, group: Processes) -> Run:
+def open_run(
+    config: RunConfig,
+    data: Path,
+    out: Path,
+    machine: Machine,
+    group: Processes,
+    shape: ModelConfig | None = None,
+) -> Run:
     """A run that is ready to go on, from `out`'s last checkpoint or from fresh weights.
 
     Raises TrainError if `out` holds a run with another configuration.
     """
     lengths = token_lengths(data)
-    shape = ModelConfig.from_depth(
+    shape = shape or ModelConfig.from_depth(
         config.depth,
         vocabulary=len(lengths),
         context=max(config.context, config.long_context),
     )
     facts = asdict(config)
-    check_same(out, facts)
+    check_same(out, facts, parameters=shape.parameters)
     torch.manual_seed(config.seed)
     model = Llama(shape, machine.dtype)
     model.initialize(torch.Generator().manual_seed(config.seed))
@@ -74,10 +89,12 @@ def open_run(config: RunConfig, data: Path, out: Path, machine: Machine, group: 
     if group.rank == 0:
         _describe(out, facts, shape, data)
     peak = matrix_peak(machine) * group.count
-    return Run(
+    run = Run(
         config, out, machine, group, model, optimizers, _Texts(batches, config),
-        lambda: bits_per_byte(model, data, context=config.context), lengths, peak, progress,
+        lambda: bits_per_byte(model, data, context=config.context, tokens=run.test_tokens),
+        lengths, peak, progress,
     )  # fmt: skip
+    return run
 
 
 def _describe(out: Path, facts: dict[str, Any], shape: ModelConfig, data: Path) -> None:

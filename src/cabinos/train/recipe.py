@@ -30,27 +30,22 @@ class Recipe:
 
     name: str
     texts: RunConfig  # stage 1
-    passes: tuple[tuple[int, TuneConfig], ...]  # stage 2: so many conversations, learnt like this
+    conversations: int  # of stage 2
+    talk: TuneConfig  # and how they are learnt
     held: int = 500  # conversations of withheld wordings, to measure by
     kind: str = "q8_0"  # how the weights are stored
-
-
-def _learn(tokens: int, matrix_rate: float, other_rate: float) -> TuneConfig:
-    return TuneConfig(
-        tokens=tokens,
-        batch_tokens=4096,
-        micro_tokens=4096,
-        matrix_rate=matrix_rate,
-        other_rate=other_rate,
-    )
 
 
 NANO = Recipe(
     "nano",
     texts=RunConfig(tokens=3_200_000, batch_tokens=4096, other_rate=0.008),
-    passes=(
-        (60_000, _learn(6_800_000, 0.01, 0.005)),
-        (20_000, _learn(1_600_000, 0.004, 0.002)),
+    conversations=64_000,
+    talk=TuneConfig(
+        tokens=9_600_000,
+        batch_tokens=4096,
+        micro_tokens=4096,
+        matrix_rate=0.01,
+        other_rate=0.005,
     ),
 )
 """6.5 M parameters, on two CPU cores."""
@@ -87,17 +82,11 @@ def make(
     seconds = {"base": pretrain(recipe.texts, data, base, options).progress.seconds}
     tell("3/5 conversations")
     held = _conversations(data, out / "held.jsonl", 1, recipe.held, held_out=True)
-    rows = [
-        _conversations(data, out / f"rows-{seed}.jsonl", seed, count)
-        for seed, (count, _) in enumerate(recipe.passes, 1)
-    ]
+    rows = _conversations(data, out / "rows.jsonl", 1, recipe.conversations)
     tell("4/5 assistant")
-    assistant = base
-    for number, (_, config) in enumerate(recipe.passes, 1):
-        material = Material(assistant, [rows[number - 1]], held, data)
-        assistant = out / f"assistant-{number}"
-        run = finetune(config, material, assistant, options)
-        seconds[assistant.name] = run.progress.seconds
+    assistant = out / "assistant"
+    tuned = finetune(recipe.talk, Material(base, [rows], held, data), assistant, options)
+    seconds["assistant"] = tuned.progress.seconds
     tell("5/5 files")
     return Made(
         _export(recipe, base, out / f"{recipe.name}-base.gguf", assistant=False),

@@ -6,9 +6,9 @@ would learn alone. Every epoch cuts the rows, in a new order, into pools; those 
 by length and cut into groups that fit, and the groups of all pools are shuffled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from cabinos.train.batches import Part
 from cabinos.train.config import TuneConfig
 from cabinos.train.rows import Rows
 
-__all__ = ["RowBatch", "RowStream", "alike", "epoch_groups"]
+__all__ = ["GroupStream", "RowBatch", "RowStream", "alike", "epoch_groups", "padded"]
 
 POOL = 2048  # rows
 STEP = 16  # lengths are padded to a multiple of it
@@ -29,6 +29,11 @@ class RowBatch:
 
     rows: Rows
     groups: Sequence[NDArray[np.int64]]
+
+    @property
+    def count(self) -> int:
+        """What the loss is a mean over: the tokens that are learnt."""
+        return len(self.targets)
 
     @cached_property
     def targets(self) -> NDArray[np.int64]:
@@ -56,7 +61,7 @@ class RowBatch:
 
     def _part(self, group: NDArray[np.int64]) -> Part:
         """A group as one padded block."""
-        length = _padded(int(self.rows.lengths[group].max()) - 1)
+        length = padded(int(self.rows.lengths[group].max()) - 1)
         inputs = np.zeros((len(group), length), np.int64)
         targets, places = [], []
         for place, index in enumerate(group):
@@ -72,24 +77,16 @@ class RowBatch:
         return ", ".join(self.rows.place(int(index)) for group in self.groups for index in group)
 
 
-class RowStream:
-    """All batches of a run."""
+class GroupStream:
+    """The groups of all epochs, one after the other; `cut` gives those of one epoch."""
 
-    def __init__(self, rows: Rows, config: TuneConfig, taken: dict[str, int] | None = None) -> None:
-        self.taken = dict(taken or {"rows": 0})
-        self._rows, self._config = rows, config
-        self._many = max(1, config.batch_tokens // config.micro_tokens)
+    def __init__(self, cut: Callable[[int], list[NDArray[np.int64]]]) -> None:
+        self._cut = cut
         self._ends: list[int] = []  # groups up to the end of each epoch
         self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])
 
-    def batch(self, step: int) -> RowBatch:
-        """The batch of update `step`."""
-        first = step * self._many
-        batch = RowBatch(self._rows, [self._group(first + n) for n in range(self._many)])
-        self.taken["rows"] += batch.seen
-        return batch
-
-    def _group(self, index: int) -> NDArray[np.int64]:
+    def group(self, index: int) -> NDArray[np.int64]:
+        """The rows of group `index`, which counts from 0 over all epochs."""
         while not self._ends or index >= self._ends[-1]:
             groups = self._groups(len(self._ends))
             self._ends.append((self._ends[-1] if self._ends else 0) + len(groups))
@@ -98,8 +95,25 @@ class RowStream:
 
     def _groups(self, epoch: int) -> list[NDArray[np.int64]]:
         if self._epoch[0] != epoch:
-            self._epoch = (epoch, epoch_groups(self._rows, self._config, epoch))
+            self._epoch = (epoch, self._cut(epoch))
         return self._epoch[1]
+
+
+class RowStream:
+    """All batches of a run."""
+
+    def __init__(self, rows: Rows, config: TuneConfig, taken: dict[str, int] | None = None) -> None:
+        self.taken = dict(taken or {"rows": 0})
+        self._rows = rows
+        self._many = max(1, config.batch_tokens // config.micro_tokens)
+        self._stream = GroupStream(partial(epoch_groups, rows, config))
+
+    def batch(self, step: int) -> RowBatch:
+        """The batch of update `step`."""
+        first = step * self._many
+        batch = RowBatch(self._rows, [self._stream.group(first + n) for n in range(self._many)])
+        self.taken["rows"] += batch.seen
+        return batch
 
 
 def epoch_groups(rows: Rows, config: TuneConfig, epoch: int) -> list[NDArray[np.int64]]:
@@ -119,12 +133,13 @@ def alike(
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         first = 0
         for place, index in enumerate(pool):
-            if place > first and (place + 1 - first) * _padded(lengths[index] - 1) > most:
+            if place > first and (place + 1 - first) * padded(lengths[index] - 1) > most:
                 groups.append(pool[first:place])
                 first = place
         groups.append(pool[first:])
     return groups
 
 
-def _padded(length: int) -> int:
+def padded(length: int) -> int:
+    """The length that rows of `length` tokens are padded to."""
     return max(STEP, -(-int(length) // STEP) * STEP)

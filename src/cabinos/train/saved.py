@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ def load_run(run: Path, weights: Path | None = None) -> tuple[Llama, Path]:
     damaged one.
     """
     facts = read_run(run)
+    if facts.get("stage") == "reward":
+        raise TrainError(f"{run}: a reward model. It scores answers and cannot give any; see "
+                         "`cabin prefer test`.")  # fmt: skip
     try:
         shape = ModelConfig(**facts["model"])
-        tuned = TuneConfig(**facts["run"]) if "base" in facts else None
+        tuned = _tuned(facts["run"]) if "base" in facts else None
     except (KeyError, TypeError) as error:
         raise TrainError(f"{run / 'run.json'}: damaged ({error}).") from None
     path = weights or checkpoint.latest(run)
@@ -48,6 +51,12 @@ def load_run(run: Path, weights: Path | None = None) -> tuple[Llama, Path]:
         model = Llama(shape)
         checkpoint.load_weights(path, model)
     return model, companion
+
+
+def _tuned(facts: dict[str, Any]) -> TuneConfig:
+    """What a run of stage 2 or 3 was; what only stage 3 has in it says nothing of the weights."""
+    known = {field.name for field in fields(TuneConfig)}
+    return TuneConfig(**{key: value for key, value in facts.items() if key in known})
 
 
 def read_run(run: Path) -> dict[str, Any]:

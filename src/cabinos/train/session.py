@@ -35,6 +35,8 @@ class Options:
     threads: int | None = None  # default: torch's own choice
     save_every: float = 300.0  # seconds
     test_every: int = 250  # updates
+    test_tokens: int = 16_384  # of each domain, at an evaluation on texts
+    snapshots: bool = True  # keep the weights after updates 1, 2, 4, 8, …
     until: int | None = None  # stop after this update
 
 
@@ -54,6 +56,7 @@ def conduct(
     with _process_group(processes(), options.device) as group:
         run = open_run(choose_machine(options.device, options.dtype), group)
         run.save_every, run.test_every = options.save_every, options.test_every
+        run.test_tokens, run.snapshots = options.test_tokens, options.snapshots
         if _can_compile() if options.compiled is None else options.compiled:
             run.model.compile_trunk(dynamic=dynamic)
         if group.rank > 0:
@@ -68,7 +71,7 @@ def conduct(
     return run
 
 
-def check_same(out: Path, facts: dict[str, Any], **others: str) -> None:
+def check_same(out: Path, facts: dict[str, Any], **others: str | int) -> None:
     """Raise TrainError if `out` holds a run with another configuration, or with other `others`."""
     path = out / "run.json"
     if not path.is_file():

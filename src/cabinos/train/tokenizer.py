@@ -48,7 +48,8 @@ CHAT_TEMPLATE = """\
 {%- if value.enum %}{{- '=' + value.enum | join('|') }}{% endif %}
 {%- if not loop.last %}{{- ', ' }}{% endif %}
 {%- endfor %}
-{%- set text = (tool.description or '').split('\\n\\n')[0].replace('\\n', ' ').split('. ')[0] %}
+{%- set text = (tool.description or '').split('. ')[0].split(', ')[0].split(': ')[0] %}
+{%- set text = text.split()[:8] | join(' ') %}
 {{- ')' }}{%- if text %}{{- ': ' + text + ('' if text.endswith('.') else '.') }}{% endif %}
 {%- endfor %}
 {{- '<|im_end|>\\n' }}
@@ -58,10 +59,13 @@ CHAT_TEMPLATE = """\
 {%- for message in messages %}
 {%- if message.role == 'tool' %}
 {%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}{{- '<|im_start|>user' }}{% endif %}
-{{- '\\n<tool_response>\\n' + message.content + '\\n</tool_response>' }}
+{{- '\\n<tool_response>\\n' + message.content[:120] + '\\n</tool_response>' }}
 {%- if loop.last or messages[loop.index0 + 1].role != 'tool' %}{{- '<|im_end|>\\n' }}{% endif %}
 {%- elif message.role == 'assistant' %}
-{{- '<|im_start|>assistant\\n' + (message.content or '') }}
+{{- '<|im_start|>assistant\\n' }}
+{%- set after = not loop.first and messages[loop.index0 - 1].role == 'tool' %}
+{%- set tells = after and not message.tool_calls %}
+{{- '<tool_response>' if tells else (message.content or '') }}
 {%- for call in message.tool_calls or [] %}
 {%- set call = call.function or call %}
 {%- if message.content or not loop.first %}{{- '\\n' }}{% endif %}
@@ -79,7 +83,10 @@ CHAT_TEMPLATE = """\
 """ChatML with Hermes tags; what stands between tags is what the engine's grammar can constrain.
 
 A tool is one line, since a small model reads few tokens well: its parameters (a question mark where
-one may be left out, the values of an enumeration) and the first sentence of its description.
+one may be left out, the values of an enumeration) and how its description begins. Of a result it
+reads the beginning, enough to see whether another call is needed.
+An answer that follows a tool's result is one token that stands for it: the kernel lets the tool say
+it, word for word (`cabinos.drivers.model.telling`).
 """
 
 

@@ -137,11 +137,13 @@ class CallFormat:
         tokenizer: "Tokenizer",
         schema: Mapping[str, Any] | None = None,
         given: Sources | None = None,
+        tag: str = "",
     ) -> "Constraint":
         """Free text, or JSON that fits `schema`, where every call once begun names one of `tools`.
 
         Its arguments fit the tool's schema as far as the parser knows the keywords of it; and they
-        are copied from what is `given`, see `copying`.
+        are copied from what is `given`, see `copying`. With a `tag`, a token of markup, there is no
+        text but it.
         """
         from cabinos.engine.constraints import Constraint
 
@@ -160,11 +162,11 @@ class CallFormat:
             rules.append(f"tool_{number}: {json.dumps(name)} {between} {arguments}")
         rules.append("tool: " + " | ".join(f"tool_{number}" for number in range(len(tools))))
         rules.append(f"rest: {self._rest(literal)}")
-        answer = "TEXT"
+        answer = literal(tag) if tag else "TEXT"
         if schema is not None:
             answer = f"%json {json.dumps({'x-guidance': ONE_LINE, **schema})}"
         rules.append(f"answer: {answer}")
-        rules += self._heads(literal, free=schema is None)
+        rules += self._heads(literal, free=schema is None and not tag)
         return Constraint.lark("\n".join(rules))
 
     @property

@@ -5,7 +5,8 @@ arguments stand; writing them anew, it slips. So the grammar of its calls takes 
 conversation, whole words in a row, and numbers that occur in it, in digits or in words. Choices and
 flags stay as their schema says, and so does what a tool marks `x-free`: code, texts to be composed;
 what it marks `"x-free": "arithmetic"` may also be operations on numbers that occur.
-A string may also be the parameter's default, or one of its `examples`.
+A string may also be the parameter's default, or one of its `examples`. Of a parameter marked
+`"x-copy": "time"`, only what can be read as a time is offered, if anything can; so of others.
 
 So is an answer that follows a tool's result: its figures are ones that were said, or small counts.
 """
@@ -17,11 +18,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from cabinos.drivers.model.readings import readable
+from cabinos.drivers.model.statements import statements
 from cabinos.drivers.numerals import decimal_of, read_numeral
 from cabinos.kernel.driver import Message
 
 __all__ = ["FREE", "Sources", "object_rules", "prose", "source_rules", "sources"]
 
+AS = "x-copy"  # in a parameter's schema: what is copied is a time, a unit: see `readings`
 FREE = "x-free"  # in a parameter's schema: any value of its type may be written, or "arithmetic"
 LENGTH = 2000  # characters of the conversation, the last ones, that may be copied from
 MOST_NUMBERS = 200
@@ -33,6 +37,8 @@ JSON_NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 DIGITS = re.compile(r"\d+", re.ASCII)
 NUMERALS = re.compile(r"\d[\d,]*(?:\.\d+)?|[a-z]+|\S", re.ASCII)
 # Of JSON's text: escapes are one character, and a copy neither begins nor ends with a space.
+# Words that no argument begins with, and none ends in.
+LOOSE = "(?i:(?:to|and|or|of|that)(?: (?s:.*))?|(?:(?s:.*) )?(?:to|the|a|an|and|or|of|my))"
 SOLID = r'(?:[^ \x1e\\]|\\["\\])(?:(?:[^\x1e\\]|\\.)*(?:[^ \x1e\\]|\\["\\]))?'
 
 
@@ -43,6 +49,15 @@ class Sources:
     words: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()  # runs of digits that an answer may have; none: any
+    request: str = ""  # what the user said last
+    texts: tuple[str, ...] = ()  # all that words are copied from, the newest last
+
+    def readings(self, kind: str) -> list[str]:
+        """The parts of it that are a `kind`, one of `readings`.
+
+        A sum is one of the last request, not of those before, which "and times 3?" goes on with.
+        """
+        return readable(kind, (self.request,) if kind == "arithmetic" else self.texts)
 
 
 def sources(messages: Sequence[Message]) -> Sources:
@@ -58,7 +73,14 @@ def sources(messages: Sequence[Message]) -> Sources:
     figures: dict[str, None] = {}
     if messages and messages[-1].role == "tool":
         figures = dict.fromkeys(run for text in reversed(texts) for run in DIGITS.findall(text))
-    return Sources(tuple(words), tuple(found)[:MOST_NUMBERS], tuple(figures)[:MOST_NUMBERS])
+    request = next((message.text for message in reversed(messages) if message.role == "user"), "")
+    return Sources(
+        tuple(words),
+        tuple(found)[:MOST_NUMBERS],
+        tuple(figures)[:MOST_NUMBERS],
+        request[-LENGTH:],
+        tuple(texts),
+    )
 
 
 def prose(given: Sources | None) -> str:
@@ -84,21 +106,26 @@ def _numbers(text: str) -> list[str]:
 
 def source_rules(given: Sources) -> list[str]:
     """The terminals COPY and ARITHMETIC (strings), NUMBER and INTEGER of what may be copied."""
-    chunks = [word if word == BETWEEN else _escaped(word) for word in given.words]
     number = "|".join(map(re.escape, given.numbers))
     integer = "|".join(n for n in given.numbers if "." not in n)
-    quoted = f" | /{number}/" if number else ""
     term = rf"\(*(?:{number})%?\)*"
-    rules = [
-        f"SPAN: %regex {json.dumps({'substring_chunks': chunks})}",
-        f'COPY: "\\"" ( ( SPAN & /{SOLID}/ ){quoted} ) "\\""',
-    ]
+    rules = _copy_rules("COPY", given.words, number)
     if number:
         rules.append(f"NUMBER: /-?({number})/")
         rules.append(f'ARITHMETIC: "\\"" /{term}( ?([-+*\\/^]|off?) ?{term})*/ "\\""')
     if integer:
         rules.append(f"INTEGER: /-?({integer})/")
     return rules
+
+
+def _copy_rules(name: str, words: Sequence[str], number: str = "") -> list[str]:
+    """A terminal for a string of words in a row, or one of the numbers."""
+    chunks = [word if word == BETWEEN else _escaped(word) for word in words]
+    quoted = f" | /{number}/" if number else ""
+    return [
+        f"{name}_SPAN: %regex {json.dumps({'substring_chunks': chunks})}",
+        f'{name}: "\\"" ( ( {name}_SPAN & /{SOLID}/ & ~/{LOOSE}/ ){quoted} ) "\\""',
+    ]
 
 
 def object_rules(
@@ -122,7 +149,9 @@ def object_rules(
     for n, (parameter, of) in enumerate(properties.items()):
         local = {"$defs": schema["$defs"], **of} if "$defs" in schema else of
         written = json.dumps(_quoted(parameter) + key)
-        rules.append(f"{name}_p{n}: {written} ( {_value(local, given, style)} )")
+        meant = _statements(properties, given) if of.get(AS) == "statement" else []
+        written_as = _one_of(meant) if meant else _value(local, given, style)
+        rules.append(f"{name}_p{n}: {written} ( {written_as} )")
         skip = "" if parameter in required else f" | {name}_f{n + 1}"
         rules.append(f"{name}_f{n}: {name}_p{n} {name}_r{n + 1}{skip}")
         optional = "" if parameter in required else "?"
@@ -137,11 +166,32 @@ def _is_open(schema: Mapping[str, Any]) -> bool:
     return bool(more) or bool(schema.get("additionalProperties"))
 
 
+def _statements(properties: Mapping[str, Any], given: Sources) -> list[str]:
+    """What may be meant by the parameters that are a "statement".
+
+    A tool that takes a time by itself, and the only one that is said, has it not in the statement:
+    "call mom tomorrow at 5pm" is remembered as "call mom".
+    """
+    timed = any(of.get(AS) == "time" for of in properties.values())
+    times = given.readings("time") if timed else []
+    return statements(given.texts, times if len(times) == 1 else ())
+
+
+def _one_of(texts: Sequence[str]) -> str:
+    """One of some strings."""
+    return " | ".join(json.dumps(json.dumps(text, ensure_ascii=False)) for text in texts)
+
+
 def _value(schema: Mapping[str, Any], given: Sources, style: Mapping[str, Any]) -> str:
     """A value as an expression of the grammar."""
     kind = schema.get("type")
     told = [schema[k] for k in ("default",) if k in schema] + list(schema.get("examples", ()))
-    if schema.get(FREE) == "arithmetic" and given.words:
+    readings = given.readings(schema[AS]) if isinstance(schema.get(AS), str) else []
+    if schema.get(AS) == "list" and not readings and "list" in given.request.lower():
+        readings = [str(schema.get("default", ""))]  # "the list" is the one without a name
+    if readings:
+        copied = _one_of(readings)
+    elif schema.get(FREE) == "arithmetic" and given.words:
         copied = "COPY | ARITHMETIC" if given.numbers else "COPY"
     elif schema.get(FREE) or {"enum", "const", "pattern", "format", "$ref"} & schema.keys():
         copied = ""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cabinos.drivers.model.brain import BUILT_IN
 from cabinos.drivers.model.prompt import Prompter
+from cabinos.drivers.model.telling import Teller
 from cabinos.drivers.model.tool_calls import Splitter
 from cabinos.engine.errors import ContextOverflow as EngineOverflow
 from cabinos.engine.errors import EngineError, InvalidRequest, OutOfPages
@@ -24,11 +25,12 @@ from cabinos.kernel.driver import Message, ThinkRequest, Thought, Tool, ToolCall
 from cabinos.kernel.errors import ContextOverflow, ModelError
 
 if TYPE_CHECKING:
+    from cabinos.engine.constraints import Constraint
     from cabinos.engine.model import Model
     from cabinos.engine.request import Completion, Handle
     from cabinos.engine.scheduler import Scheduler, SchedulerStats
 
-__all__ = ["LocalModel", "LocalSettings"]
+__all__ = ["Answer", "LocalModel", "LocalSettings"]
 
 TEMPERATURE = 0.7  # unless the settings, or the file, say something else
 TOP_P = 0.95  # of every thought that is not greedy
@@ -48,6 +50,25 @@ class LocalSettings:
     tools_shown: int | None = None  # few tools at a time, for a small model; None: the file's word
     thinking: bool = False  # let a model think that does so only if asked
     swap_dir: Path | None = None  # None: the system's temporary directory
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A thought, and what the engine was given and drew to have it: token for token."""
+
+    thought: Thought
+    prompt: list[int]
+    completion: "Completion"
+    constraint: "Constraint | None"  # what the draw was confined to
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A request under way."""
+
+    prompt: list[int]
+    handle: "Handle"
+    constraint: "Constraint | None"
 
 
 class LocalModel:
@@ -117,7 +138,12 @@ class LocalModel:
 
     async def think(self, request: ThinkRequest) -> Thought:
         """Answers; see `cabinos.kernel.driver.Model`. Cancelling it ends the decoding at once."""
-        prompt, handle = await self._begin(request)
+        return (await self.answer(request)).thought
+
+    async def answer(self, request: ThinkRequest, *, logprobs: bool = False) -> Answer:
+        """As `think`, with the tokens; with `logprobs`, what the model itself gave each of them."""
+        started = await self._begin(request, logprobs)
+        prompt, handle = started.prompt, started.handle
         prompter = self._prompter
         splitter = Splitter(
             [tool.name for tool in request.tools],
@@ -126,8 +152,11 @@ class LocalModel:
             thinking=prompter.opens_thinking(prompt),
         )
         said: list[str] = []
+        teller = Teller(request.messages, request.tools) if prompter.traits.tells else None
 
-        def show(text: str) -> None:
+        def show(text: str, *, last: bool = False) -> None:
+            if teller is not None and not request.raw:
+                text = teller.push(text) + (teller.finish() if last else "")
             if text:
                 said.append(text)
                 request.emit(text)
@@ -144,13 +173,14 @@ class LocalModel:
                         handle.pause()
                         await request.lease.give_way()
                         handle.resume()
-            show(splitter.finish())
+            show(splitter.finish(), last=True)
             completion = await handle
         except EngineError as error:
             raise self._translated(error) from None
         finally:
             handle.cancel()
-        return self._thought("".join(said), splitter.calls, completion)
+        thought = self._thought("".join(said), splitter.calls, completion)
+        return Answer(thought, prompt, completion, started.constraint)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector of length 1 for each text. Raises ModelError, ContextOverflow if one is long."""
@@ -183,9 +213,9 @@ class LocalModel:
             output_tokens=completion.generated_tokens,
         )
 
-    async def _begin(self, request: ThinkRequest) -> "tuple[list[int], Handle]":
+    async def _begin(self, request: ThinkRequest, logprobs: bool) -> _Started:
         """Writes the prompt and submits it, on a thread: both may take a while."""
-        starting = asyncio.ensure_future(asyncio.to_thread(self._submit, request))
+        starting = asyncio.ensure_future(asyncio.to_thread(self._submit, request, logprobs))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -194,7 +224,7 @@ class LocalModel:
         except EngineError as error:
             raise self._translated(error) from None
 
-    def _submit(self, request: ThinkRequest) -> "tuple[list[int], Handle]":
+    def _submit(self, request: ThinkRequest, logprobs: bool) -> _Started:
         from cabinos.engine.sampling import SamplingParams
 
         prompter = self._prompter
@@ -220,15 +250,17 @@ class LocalModel:
             constraint=prompter.constraint(
                 request.tools, request.schema, request.messages if small and not request.raw else ()
             ),
+            logprobs=0 if logprobs else None,
         )
         engine = self._open()
         try:
-            return prompt, engine.submit(prompt, params)
+            return _Started(prompt, engine.submit(prompt, params), params.constraint)
         except InvalidRequest:
             if not small:
                 raise
             plain = prompter.constraint(request.tools, request.schema)
-            return prompt, engine.submit(prompt, replace(params, constraint=plain))
+            handle = engine.submit(prompt, replace(params, constraint=plain))
+            return _Started(prompt, handle, plain)
 
     # ---- opening and closing ---------------------------------------------------------------------
 
@@ -295,7 +327,7 @@ class LocalModel:
         return kind(f"{self.name}: {error}")
 
 
-def _cancel_started(starting: "asyncio.Future[tuple[list[int], Handle]]") -> None:
+def _cancel_started(starting: "asyncio.Future[_Started]") -> None:
     """Ends a request whose thought was cancelled before it had begun."""
     if not starting.cancelled() and starting.exception() is None:
-        starting.result()[1].cancel()
+        starting.result().handle.cancel()

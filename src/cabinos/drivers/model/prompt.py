@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cabinos.drivers.model.call_format import BARE, CallFormat, as_function
 from cabinos.drivers.model.copying import prose, sources
+from cabinos.drivers.model.telling import TAG
 from cabinos.drivers.model.tool_calls import END_THINK, HERMES, THINK
 from cabinos.engine.errors import InvalidRequest
 from cabinos.kernel.driver import Message, Tool, ToolCall
@@ -50,6 +51,7 @@ CHATML_END = "<|im_end|>"
 class Traits:
     """What a file says of its model for Cabin, in its metadata `cabin.…`."""
 
+    tells: bool = False  # its answer to a result is a tag that stands for it, see `telling`
     assistant: bool = False  # it was trained to be Cabin's: nobody has to tell it what it is
     tools_shown: int | None = None  # so many tools at a time is what it was trained with
     temperature: float | None = None
@@ -59,11 +61,12 @@ class Traits:
         """Whatever makes no sense counts as not said."""
         shown, heat = metadata.get("cabin.tools_shown"), metadata.get("cabin.temperature")
         assistant = metadata.get("cabin.assistant") is True
+        tells = metadata.get("cabin.tells_results") is True
         if not isinstance(heat, int | float) or isinstance(heat, bool) or not 0 <= heat < inf:
             heat = 0.0 if assistant else None  # a small model's best guess is its only good one
         if not isinstance(shown, int) or isinstance(shown, bool) or shown < 1:
             shown = None
-        return cls(assistant, shown, heat)
+        return cls(tells, assistant, shown, heat)
 
 
 class Prompter:
@@ -84,7 +87,8 @@ class Prompter:
         learnt = CallFormat.learn(self._template)
         self._in_words = learnt is None
         self.call_format = learnt or IN_WORDS
-        texts = ("[ARGS]", "[CALL_ID]", THINK, END_THINK, *self.call_format.markup)
+        tags = (TAG,) if self.traits.tells else ()
+        texts = ("[ARGS]", "[CALL_ID]", THINK, END_THINK, *tags, *self.call_format.markup)
         tokens = map(self.tokenizer.control_id, texts)
         self.markup = tuple(token for token in tokens if token is not None)
         """Control tokens that the splitter has to see by name."""
@@ -159,7 +163,9 @@ class Prompter:
             rule = f"TEXT: /{prose(sources(copied))}/ & ~/(?s:.*{mark}.*)/"
             return Constraint.lark(f"start: TEXT\n{rule}") if copied else None
         if copied:  # other ones with each message, and a millisecond to make
-            return self.call_format.constraint(tools, self.tokenizer, schema, sources(copied))
+            tag = TAG if self.traits.tells and copied[-1].role == "tool" else ""
+            given = sources(copied)
+            return self.call_format.constraint(tools, self.tokenizer, schema, given, tag)
         key = json.dumps([[as_function(tool) for tool in tools], schema])
         if key not in self._grammars:  # a millisecond a tool to make, and the same every turn
             if len(self._grammars) >= GRAMMARS_KEPT:

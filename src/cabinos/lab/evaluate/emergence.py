@@ -1,7 +1,8 @@
-"""Emergence: grammar, facts and bits per byte for every snapshot of a training run.
+"""Emergence: grammar, facts, sums and bits per byte for every snapshot of a training run.
 
-Snapshots are taken after updates 1, 2, 4, 8 …, so the curves are drawn against the logarithm of the
-tokens that were trained on.
+Snapshots are taken after updates 1, 2, 4, 8 …, and the run's last checkpoint is one too. The curves
+are drawn against the logarithm of the tokens that were trained on, and against the bits per byte
+that they had brought: what comes late with tokens may come steadily with the loss.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from cabinos.lab.evaluate.results import Results, summary
 from cabinos.lab.evaluate.run import Watcher, evaluate
 from cabinos.lab.evaluate.suite import Brain, Case, Suite
 
-__all__ = ["Point", "measure_run", "plot", "snapshots"]
+__all__ = ["PROBES", "Point", "measure_run", "plot", "snapshots", "texts_of"]
 
 Point = dict[str, Any]  # step, tokens, scores: "suite: measure (group)" → [score, low, high, n]
 Export = Callable[[Path, Path], None]  # from the weights of a snapshot to a GGUF file
@@ -29,7 +30,11 @@ def snapshots(run: Path) -> list[tuple[int, int, Path]]:
 
     Raises EvalError if there are none.
     """
-    found = sorted((run / "snapshots").glob("*.safetensors"))
+    by_update = {_update(path): path for path in run.glob("step-*.safetensors")}
+    last = max(by_update, default=0)
+    found = {_update(path): path for path in (run / "snapshots").glob("*.safetensors")}
+    if last:
+        found.setdefault(last, by_update[last])
     if not found:
         raise EvalError(f"{run}: no snapshots. Give the folder of a training run.")
     tokens: dict[int, int] = {}
@@ -41,10 +46,14 @@ def snapshots(run: Path) -> list[tuple[int, int, Path]]:
             break  # the last line of a run that was cut off
         if "tokens" in facts:
             tokens[facts["step"]] = facts["tokens"]
-    missing = [path for path in found if int(path.stem) not in tokens]
+    missing = sorted(found.keys() - tokens.keys())
     if missing:
-        raise EvalError(f"{log}: does not tell of update {int(missing[0].stem)}.")
-    return [(int(path.stem), tokens[int(path.stem)], path) for path in found]
+        raise EvalError(f"{log}: does not tell of update {missing[0]}.")
+    return [(step, tokens[step], found[step]) for step in sorted(found)]
+
+
+def _update(weights: Path) -> int:
+    return int(weights.stem.removeprefix("step-"))
 
 
 def measure_run(
@@ -102,7 +111,9 @@ def _scores(
     return scores
 
 
-PANELS = (
+Curves = dict[str, str]  # name of a score → how it is called in the picture
+
+PROBES: tuple[tuple[str, str, Curves, float], ...] = (
     ("grammar (BLiMP)", "share of pairs", {"blimp: right": "all phenomena"}, 0.5),
     (
         "capitals, of ten candidates",
@@ -114,37 +125,67 @@ PANELS = (
         0.1,
     ),
     (
-        "held-out texts",
-        "bits per byte",
+        "calculations, of ten candidates",
+        "share first",
         {
-            "bytes: bits per byte (held-out books)": "books",
-            "bytes: bits per byte (wikitext2)": "WikiText-2",
+            "sums: first of ten (one digit)": "3+4",
+            "sums: first of ten (two digits)": "12+34",
+            "sums: first of ten (differences)": "34-12",
+            "sums: first of ten (products)": "3 x 4",
         },
-        None,
+        0.1,
     ),
 )
-ALONE = {"bytes: bits per byte": "WikiText-2"}  # where there are no books, there is one text
+TEXTS: Curves = {
+    "bytes: bits per byte (held-out books)": "books",
+    "bytes: bits per byte (wikitext2)": "WikiText-2",
+}
+ALONE: Curves = {"bytes: bits per byte": "WikiText-2"}  # without books, there is one text
+
+
+def texts_of(points: Sequence[Point]) -> Curves:
+    """The curves of bits per byte that there are; the first is the measure of the loss."""
+    known = {
+        name: label for name, label in TEXTS.items() if any(name in p["scores"] for p in points)
+    }
+    return known or ALONE
 
 
 def plot(points: Sequence[Point], picture: Path) -> None:
     """Draw the curves with their 95 % intervals. Raises ImportError without matplotlib."""
     # Without pyplot, which would look for a display.
-    figure = import_module("matplotlib.figure").Figure(figsize=(12, 4), layout="constrained")
-    for axes, (title, label, curves, chance) in zip(figure.subplots(1, 3), PANELS, strict=True):
-        if not any(name in point["scores"] for name in curves for point in points):
-            curves = ALONE if "bits" in label else curves  # noqa: PLW2901
-        for name, legend in curves.items():
-            known = [point for point in points if name in point["scores"]]
-            if not known:
-                continue
-            tokens = [point["tokens"] for point in known]
-            score, low, high, _ = zip(*(point["scores"][name] for point in known), strict=True)
-            axes.plot(tokens, score, marker=".", label=legend)
-            axes.fill_between(tokens, low, high, alpha=0.2)
-        if chance is not None:
+    figure = import_module("matplotlib.figure").Figure(figsize=(15, 7), layout="constrained")
+    upper, lower = figure.subplots(2, len(PROBES) + 1)
+    texts = texts_of(points)
+    loss = next(iter(texts))
+    for above, below, (title, label, curves, chance) in zip(upper, lower, PROBES, strict=False):
+        _draw(above, points, curves, None)
+        _draw(below, [p for p in points if loss in p["scores"]], curves, loss)
+        for axes in (above, below):
             axes.axhline(chance, color="grey", linewidth=0.8, linestyle=":", label="chance")
-        axes.set(title=title, xlabel="tokens trained on", ylabel=label, xscale="log")
+            axes.set_ylabel(label)
+        above.set_title(title)
+        below.set_xlabel(f"bits per byte ({texts[loss]})")
+        below.invert_xaxis()
+    _draw(upper[-1], points, texts, None)
+    upper[-1].set(title="texts that were held out", ylabel="bits per byte")
+    lower[-1].set_axis_off()
+    for axes in (*upper, *lower[:-1]):
         axes.legend(fontsize=7)
+    for axes in upper:
+        axes.set(xscale="log", xlabel="tokens trained on")
     partial = picture.with_name(f".{picture.name}")
-    figure.savefig(partial, format="png", dpi=120)
+    figure.savefig(partial, format="png", dpi=110)
     partial.replace(picture)
+
+
+def _draw(axes: Any, points: Sequence[Point], curves: Curves, against: str | None) -> None:
+    """The curves against tokens, or against the score that is named."""
+    for name, legend in curves.items():
+        known = [point for point in points if name in point["scores"]]
+        if not known:
+            continue
+        x = [p["tokens"] if against is None else p["scores"][against][0] for p in known]
+        score, low, high, _ = zip(*(point["scores"][name] for point in known), strict=True)
+        axes.plot(x, score, marker=".", label=legend)
+        axes.fill_between(x, low, high, alpha=0.2)

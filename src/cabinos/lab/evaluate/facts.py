@@ -2,9 +2,7 @@
 
 "The capital of France is" → Paris, and "Paris is the capital of" → France. A model that was told a
 fact in one direction may know it in that one only (Berglund et al. 2023, arXiv:2309.12288, the
-reversal curse). Candidates are ranked by how much likelier the question makes them,
-ln P(candidate | question) - ln P(candidate | "The answer is"), so that what is likely anywhere has
-no advantage (Holtzman et al. 2021, arXiv:2104.08315). Chance is 10 %.
+reversal curse). Candidates are ranked as in `cloze.py`. Chance is 10 %.
 """
 
 import html
@@ -12,18 +10,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from cabinos.lab.evaluate.cloze import likeliest
 from cabinos.lab.evaluate.suite import Brain, Case, Kind, Need, Verdict
-
-if TYPE_CHECKING:
-    from cabinos.lab.evaluate.logprob import Scorer
 
 __all__ = ["Facts", "capitals"]
 
 CANDIDATES = 10
 FORWARD, BACKWARD = "The capital of {} is", "{} is the capital of"
-ANYWHERE = "The answer is"
 
 
 class Facts:
@@ -60,23 +55,10 @@ class Facts:
         verdicts = []
         for case in cases:
             question, candidates = case.data
-            gains = _gains(brain.scorer, question, candidates)
-            best = max(range(len(candidates)), key=gains.__getitem__)
+            best = likeliest(brain.scorer, question, candidates)
             note = "" if best == 0 else f"{question} {candidates[best]}, not {candidates[0]}"
             verdicts.append(Verdict({"first of ten": float(best == 0)}, note))
         return verdicts
-
-
-def _gains(scorer: "Scorer", question: str, candidates: Sequence[str]) -> list[float]:
-    texts = []
-    for before in (question, ANYWHERE):
-        texts += [before, *(f"{before} {candidate}" for candidate in candidates)]
-    sums = scorer.sums(texts)
-    here, anywhere = sums[: len(sums) // 2], sums[len(sums) // 2 :]
-    return [
-        (one - here[0]) - (other - anywhere[0])
-        for one, other in zip(here[1:], anywhere[1:], strict=True)
-    ]
 
 
 def capitals(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -55,6 +55,12 @@ def _bytes(folder: Path, _seed: int) -> Suite:
     return Bytes(texts)
 
 
+def _sums(_folder: Path, seed: int) -> Suite:
+    from cabinos.lab.evaluate.sums import Sums
+
+    return Sums(seed)
+
+
 def _blimp(folder: Path, _seed: int) -> Suite:
     from cabinos.lab.evaluate.blimp import Blimp
 
@@ -71,9 +77,10 @@ SUITES: dict[str, Build] = {
     "facts": _facts,
     "bytes": _bytes,
     "blimp": _blimp,
+    "sums": _sums,
 }
 NEEDS: dict[str, Need] = {
-    name: "scorer" if name in ("facts", "bytes", "blimp") else "model" for name in SUITES
+    name: "scorer" if name in ("facts", "bytes", "blimp", "sums") else "model" for name in SUITES
 }
 """What a suite needs: a model to converse with, or a local file that scores texts."""
 

@@ -3,17 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from random import Random
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from cabinos.kernel.driver import Tool
+from cabinos.kernel.driver import Model, Tool
 from cabinos.lab.evaluate.converse import Scene, converse, devices
 from cabinos.lab.evaluate.endstate import Prompted, compare
 from cabinos.lab.evaluate.suite import Brain, Case, Kind, Need, Verdict
 from cabinos.train.dialogues.script import Call, Script
 
-__all__ = ["Performance", "Templates"]
+if TYPE_CHECKING:
+    from cabinos.train.dialogues.fillers import Fillers
+
+__all__ = ["Performance", "ScriptFails", "Templates", "perform"]
 
 COUNT = 2000
 CHANCE = ("random_roll", "random_flip", "random_pick")
@@ -54,19 +58,23 @@ class Templates:
 
         `data`: a data folder, for more words.
         """
-        from cabinos.train.dialogues.families import SHARES, family
-        from cabinos.train.dialogues.fillers import Fillers
-        from cabinos.train.dialogues.generate import DAYS, FIRST
-
-        fillers = Fillers(data, held_out=True)
         performances = []
         for number in range(count):
             rng = Random(f"{seed}/held out/{number}")  # noqa: S311 - not for secrets
-            name = rng.choices(list(SHARES), list(SHARES.values()))[0]
-            script = rng.choice(family(name, held_out=True)).write(rng, fillers)
-            now = FIRST + timedelta(days=rng.randrange(DAYS), seconds=rng.randrange(86_400))
-            performances.append((name, Performance(script, now)))
+            performances.append(cls.one(rng, True, data))
         return cls(performances)
+
+    @staticmethod
+    def one(rng: Random, held_out: bool, data: Path | None) -> tuple[str, Performance]:
+        """The family and a conversation of it, drawn from `rng`."""
+        from cabinos.train.dialogues.families import SHARES, family
+        from cabinos.train.dialogues.generate import DAYS, FIRST
+
+        name = rng.choices(list(SHARES), list(SHARES.values()))[0]
+        template = rng.choice(family(name, held_out))
+        script = template.write(rng, _fillers(data, held_out))
+        now = FIRST + timedelta(days=rng.randrange(DAYS), seconds=rng.randrange(86_400))
+        return name, Performance(script, now)
 
     def cases(self) -> Sequence[Case]:
         """See `Suite`."""
@@ -77,18 +85,40 @@ class Templates:
         assert brain.model is not None
         verdicts = []
         for case in cases:
-            performance: Performance = case.data
-            script, scene = performance.script, performance.scene
-            says = [turn.says for turn in script.turns]
-            gold = await converse(Prompted(script), says, scene)
-            if gold.trouble:  # a mistake in the template: no model is to blame
-                verdicts.append(Verdict({}, f"the script itself fails: {gold.trouble}"))
+            try:
+                problem, answer = await perform(brain.model, case.data, brain.seed)
+            except ScriptFails as error:
+                verdicts.append(Verdict({}, str(error)))
                 continue
-            talk = await converse(brain.model, says, scene, seed=brain.seed)
-            problem = compare(script, _pure(devices(scene)), gold, talk)
-            note = f"{problem} | {says[-1]} -> {talk.answer}"[:400] if problem else ""
+            says = case.data.script.turns[-1].says
+            note = f"{problem} | {says} -> {answer}"[:400] if problem else ""
             verdicts.append(Verdict({"end state": float(not problem)}, note))
         return verdicts
+
+
+class ScriptFails(Exception):
+    """A mistake in a template: no model is to blame."""
+
+
+async def perform(model: Model, performance: Performance, seed: int) -> tuple[str, str]:
+    """What is wrong with how the conversation ended ("" if nothing is), and the last answer.
+
+    Raises ScriptFails if even a model that knows the script cannot end it.
+    """
+    script, scene = performance.script, performance.scene
+    says = [turn.says for turn in script.turns]
+    gold = await converse(Prompted(script), says, scene)
+    if gold.trouble:
+        raise ScriptFails(f"the script itself fails: {gold.trouble}")
+    talk = await converse(model, says, scene, seed=seed)
+    return compare(script, _pure(devices(scene)), gold, talk), talk.answer
+
+
+@cache
+def _fillers(data: Path | None, held_out: bool) -> "Fillers":
+    from cabinos.train.dialogues.fillers import Fillers
+
+    return Fillers(data, held_out=held_out)
 
 
 def _pure(tools: Sequence[Tool]) -> frozenset[str]:

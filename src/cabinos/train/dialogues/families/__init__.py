@@ -12,21 +12,21 @@ HELD_OUT = 10  # one template in so many of every family, at least one
 
 # family: percent of the rows. Each is a module here with a list `TEMPLATES`.
 SHARES: dict[str, float] = {
-    "calculate": 14,
-    "units": 9,
-    "dates": 10,
-    "chance": 3,
-    "python": 3.5,
+    "calculate": 9,
+    "units": 7,
+    "dates": 8,
+    "chance": 2.5,
+    "python": 3,
     "plot": 1.5,
-    "notes": 11,
+    "notes": 10,
     "todos": 9,
-    "reminders": 9,
+    "reminders": 8,
     "files": 5,
-    "documents": 10,
+    "documents": 4,
     "chains": 6,
-    "unseen": 6,
+    "unseen": 8,
     "talk": 4,
-    "clarify": 4,
+    "clarify": 3,
     "decline": 12,
 }
 

@@ -1,0 +1,1 @@
+"""Answers from documents: found, quoted word for word, and checked against where they stand."""

@@ -1,0 +1,381 @@
+"""The index: put sources into it, and search them by words and by meaning at once."""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cabinos.index import words as lexicon
+from cabinos.index.database import connect, explained, in_transaction
+from cabinos.index.encoder import Encoder
+from cabinos.index.fusion import Fused, fuse
+from cabinos.index.vectors import Vectors, packed
+from cabinos.store.encode import clean_text
+
+__all__ = ["Hit", "Index", "Passage", "Source"]
+
+POOL = 200  # passages of each ranking that are fused
+LARGE = 20_000  # passages from which on words are left out that are in too many of them
+COMMON = 0.1  # of the passages: such a word adds time, and next to nothing to BM25
+MARK = "\x02"  # before each matched word in what FTS5's highlight() returns, and
+END = "\x03"  # behind it
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a source that is found as one."""
+
+    text: str
+    heading: str = ""  # those it stands under, which are searched too
+    line: int = 1  # number of its first line, from 1
+    page: int = 0  # of a PDF, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where passages come from, and what shows that they are up to date."""
+
+    kind: str  # file, note, page, tool, skill
+    name: str  # unique among its kind: a file's absolute path, without links
+    passages: Sequence[Passage] = ()
+    size: int = 0
+    modified: int = 0  # nanoseconds since 1970
+    digest: bytes = b""
+    problem: str = ""  # why there are no passages, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was found, and why."""
+
+    kind: str
+    name: str
+    passage: Passage
+    fused: Fused
+    words: tuple[str, ...]  # of the passage, that matched
+
+    @property
+    def score(self) -> float:
+        """Between 0 and 1, comparable within one search only."""
+        return self.fused.score
+
+    @property
+    def where(self) -> str:
+        """The citation: file and page, file and line, or the name alone."""
+        if self.passage.page:
+            return f"{self.name}, page {self.passage.page}"
+        return f"{self.name}:{self.passage.line}" if self.kind == "file" else self.name
+
+
+class Index:
+    """An open index, in a file or in memory. Its methods block; any thread may call them."""
+
+    def __init__(self, path: Path | None, encoder: Encoder | None) -> None:
+        """Opens it (None: an empty one in memory). Raises SearchError.
+
+        Without an encoder, words alone are searched.
+        """
+        self.path = path
+        self._db = connect(path)
+        self._lock = threading.RLock()
+        self._frequencies: dict[str, int] = {}  # of words, in a large index; they may be old
+        self.use(encoder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; idempotent."""
+        self._db.close()
+
+    # ---- putting in ------------------------------------------------------------------------------
+
+    def put(self, sources: Iterable[Source]) -> None:
+        """Replaces these sources by what they say now, all in one transaction."""
+        sources = list(sources)
+        vectors = iter(self._encoded([_said(p) for source in sources for p in source.passages]))
+        with self.writing() as db:
+            ours = self._is_encoders(db)
+            if ours and self.encoder is not None:
+                db.execute("INSERT OR IGNORE INTO meta VALUES ('encoder', ?)", (self.encoder.name,))
+            for source in sources:
+                remove(db, source.kind, source.name)
+                number = db.execute(
+                    "INSERT INTO source (kind, name, size, modified, digest, problem) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        *(source.kind, source.name, source.size, source.modified),
+                        *(source.digest, source.problem),
+                    ),
+                ).lastrowid
+                for p in source.passages:
+                    vector = next(vectors)
+                    db.execute(
+                        "INSERT INTO passage (source, line, page, heading, text, vector) "
+                        "VALUES (?, ?, ?, ?, ?, ?)",
+                        (number, p.line, p.page, p.heading, p.text, vector if ours else None),
+                    )
+
+    def remove(self, kind: str, names: Iterable[str]) -> int:
+        """Takes these sources out with their passages; how many there were."""
+        with self.writing() as db:
+            return sum(remove(db, kind, name) for name in names)
+
+    def touch(self, kind: str, name: str, size: int, modified: int) -> None:
+        """Notes that a source is up to date, though its file looks different from outside."""
+        with self.writing() as db:
+            db.execute(
+                "UPDATE source SET size = ?, modified = ? WHERE kind = ? AND name = ?",
+                (size, modified, kind, name),
+            )
+
+    def sync(self, kind: str, texts: dict[str, str]) -> None:
+        """Makes the sources of a kind those of `texts`, by name; each is one passage."""
+        with self._lock:
+            there = dict(
+                self.rows(
+                    "SELECT name, text FROM source JOIN passage ON passage.source = source.id "
+                    "WHERE kind = ?",
+                    (kind,),
+                )
+            )
+            if gone := there.keys() - texts.keys():
+                self.remove(kind, gone)
+            new = [(name, text) for name, text in texts.items() if there.get(name) != text]
+            if new:
+                self.put(Source(kind, name, (Passage(text),)) for name, text in new)
+
+    # ---- vectors ---------------------------------------------------------------------------------
+
+    def use(self, encoder: Encoder | None) -> None:
+        """Lets another encoder read queries, and what is put in from now on."""
+        self.encoder = encoder
+        self._vectors = Vectors(encoder.width if encoder else 0)
+
+    def take_encoder(self) -> None:
+        """Makes the encoder the one of this index: vectors of another go, `encode_missing` fills.
+
+        Without an encoder it does nothing.
+        """
+        if self.encoder is None:
+            return
+        with self.writing() as db:
+            if not self._is_encoders(db):
+                db.execute("UPDATE passage SET vector = NULL")
+                db.execute("REPLACE INTO meta VALUES ('encoder', ?)", (self.encoder.name,))
+                self._vectors.forget()
+
+    def encode_missing(self) -> Iterator[int]:
+        """Gives vectors to passages that have none, in batches: how many are left before each."""
+        missing = "FROM passage WHERE vector IS NULL"
+        while self.encoder is not None:
+            ((left,),) = self.rows(f"SELECT count(*) {missing}")
+            if not left:
+                return
+            yield int(left)
+            rows = self.rows(f"SELECT id, heading, text {missing} LIMIT {self.encoder.batch}")
+            vectors = self._encoded([_said(Passage(text, heading)) for _, heading, text in rows])
+            with self.writing() as db:
+                if not self._is_encoders(db):
+                    return
+                db.executemany(
+                    "UPDATE passage SET vector = ? WHERE id = ?",
+                    [(vector, row[0]) for vector, row in zip(vectors, rows, strict=True)],
+                )
+
+    def _is_encoders(self, db: sqlite3.Connection) -> bool:
+        """Whether the vectors are made by this encoder. An index without any is anybody's."""
+        if self.encoder is None:
+            return False
+        row = db.execute("SELECT value FROM meta WHERE key = 'encoder'").fetchone()
+        return row is None or row[0] == self.encoder.name
+
+    def _encoded(self, texts: Sequence[str]) -> list[bytes] | list[None]:
+        if self.encoder is None or not texts:
+            return [None] * len(texts)
+        return packed(self.encoder.encode(texts))
+
+    # ---- search ----------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: str,
+        limit: int = 8,
+        *,
+        kinds: Sequence[str] = (),
+        under: Sequence[Path] = (),
+        names: Iterable[str] | None = None,
+    ) -> list[Hit]:
+        """The passages that fit the query best, by words and by meaning; the best first.
+
+        `kinds`: of these kinds alone. `under`: of files in these folders, or these files. `names`:
+        of sources of these names. Raises SearchError if the file is damaged.
+        """
+        query = clean_text(query)
+        wanted = lexicon.words_of(query)
+        if not wanted:
+            return []
+        with self._lock, self._explained():
+            sources = self._sources(kinds, under, names)
+            lexical = self._lexical(self._rare(wanted), sources)
+            nearest, cosines = self._dense(query, sources, list(lexical))
+            return self._hits(fuse(lexical, nearest, cosines)[:limit], wanted)
+
+    def _sources(
+        self, kinds: Sequence[str], under: Sequence[Path], names: Iterable[str] | None
+    ) -> set[int] | None:
+        """The sources that may be searched; None: all."""
+        ((first, last),) = self._db.execute("SELECT min(kind), max(kind) FROM source")
+        if first == last and first in kinds:  # there are no others
+            kinds = ()
+        if not kinds and not under and names is None:
+            return None
+        wanted = None if names is None else set(names)
+        folders = [(str(path), f"{str(path).rstrip('/')}/") for path in under]
+        found = set()
+        for number, kind, name in self._db.execute("SELECT id, kind, name FROM source"):
+            if kinds and kind not in kinds:
+                continue
+            if wanted is not None and name not in wanted:
+                continue
+            if folders and not any(name == one or name.startswith(all_) for one, all_ in folders):
+                continue
+            found.add(number)
+        return found
+
+    def _lexical(self, wanted: Sequence[str], sources: set[int] | None) -> dict[int, float]:
+        """BM25 of the best passages that hold any of the words, the best first."""
+        rows = self._db.execute(
+            "SELECT rowid, -rank FROM passage_index WHERE passage_index MATCH ? ORDER BY rank"
+            + (f" LIMIT {POOL}" if sources is None else ""),
+            (lexicon.match(wanted),),
+        )
+        found: dict[int, float] = {}
+        for number, score in rows:
+            if sources is None or self._source_of(number) in sources:
+                found[number] = score
+                if len(found) == POOL:
+                    break
+        return found
+
+    def _rare(self, wanted: Sequence[str]) -> Sequence[str]:
+        """The words that are not in a large part of a large index, or the rarest one."""
+        ((size,),) = self._db.execute("SELECT coalesce(max(id), 0) FROM passage")
+        if size < LARGE or len(wanted) == 1:
+            return wanted
+        for word in wanted:
+            if word not in self._frequencies:
+                ((count,),) = self._db.execute(
+                    "SELECT count(*) FROM passage_index WHERE passage_index MATCH ?",
+                    (lexicon.match([word]),),
+                )
+                self._frequencies[word] = count
+        rare = [word for word in wanted if self._frequencies[word] <= COMMON * size]
+        return rare or [min(wanted, key=self._frequencies.__getitem__)]
+
+    def _source_of(self, passage: int) -> int:
+        row = self._db.execute("SELECT source FROM passage WHERE id = ?", (passage,)).fetchone()
+        return int(row[0])
+
+    def _dense(
+        self, query: str, sources: set[int] | None, others: Sequence[int]
+    ) -> tuple[list[int], dict[int, float]]:
+        """The passages nearest to the query, the best first; the cosines of these and `others`."""
+        if self.encoder is None or not self._is_encoders(self._db):
+            return [], {}
+        self._vectors.refresh(self._db)
+        (vector,) = self.encoder.encode([query])
+        ids, cosines = self._vectors.ids, self._vectors.similarities(vector)
+        may: NDArray[np.bool_] = cosines >= self.encoder.near
+        if sources is not None:
+            may &= np.isin(self._vectors.sources, list(sources))
+        places = np.flatnonzero(may)
+        if len(places) > POOL:
+            places = places[np.argpartition(-cosines[places], POOL)[:POOL]]
+        places = places[np.lexsort((ids[places], -cosines[places]))]
+        nearest = ids[places].tolist()
+        beside = np.searchsorted(ids, np.array(others, np.int64))
+        known = {
+            number: float(cosines[at])
+            for number, at in zip(others, beside.tolist(), strict=True)
+            if at < len(ids) and ids[at] == number
+        }
+        return nearest, known | dict(zip(nearest, cosines[places].tolist(), strict=True))
+
+    def _hits(self, best: Sequence[Fused], wanted: Sequence[str]) -> list[Hit]:
+        matched = self._matched([one.id for one in best], wanted)
+        hits = []
+        for one in best:
+            kind, name, text, heading, line, page = self._db.execute(
+                "SELECT kind, name, text, heading, line, page FROM passage "
+                "JOIN source ON source.id = passage.source WHERE passage.id = ?",
+                (one.id,),
+            ).fetchone()
+            passage = Passage(text, heading, line, page)
+            hits.append(Hit(kind, name, passage, one, matched.get(one.id, ())))
+        return hits
+
+    def _matched(self, ids: Sequence[int], wanted: Sequence[str]) -> dict[int, tuple[str, ...]]:
+        """The words of each passage that match, as they stand there."""
+        marked = self._db.execute(
+            f"SELECT rowid, highlight(passage_index, 0, '{MARK}', '{END}') || ' ' || "
+            f"highlight(passage_index, 1, '{MARK}', '{END}') FROM passage_index "
+            f"WHERE passage_index MATCH ? AND rowid IN ({','.join('?' * len(ids))})",
+            (lexicon.match(wanted), *ids),
+        )
+        return {
+            number: tuple(
+                dict.fromkeys(part.split(END, 1)[0].lower() for part in text.split(MARK)[1:])
+            )
+            for number, text in marked
+        }
+
+    # ---- the file --------------------------------------------------------------------------------
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        with self._lock, self._explained():
+            return self._db.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction; other programs that write wait for its end."""
+        with self._lock, self._explained(), in_transaction(self._db):
+            yield self._db
+
+    def scrub(self) -> None:
+        """After a removal: rewrites what still holds the removed words, and empties the log."""
+        with self._lock, self._explained():
+            self._db.execute("INSERT INTO passage_index (passage_index) VALUES ('optimize')")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise explained(error, self.path) from error
+
+
+def remove(db: sqlite3.Connection, kind: str, name: str) -> int:
+    """Takes a source out, within a transaction; 0 if there is none."""
+    row = db.execute("SELECT id FROM source WHERE kind = ? AND name = ?", (kind, name)).fetchone()
+    if row is None:
+        return 0
+    db.execute("DELETE FROM passage WHERE source = ?", row)
+    db.execute("DELETE FROM source WHERE id = ?", row)
+    return 1
+
+
+def _said(passage: Passage) -> str:
+    """What the encoder reads of a passage."""
+    return f"{passage.heading}\n{passage.text}" if passage.heading else passage.text

@@ -1,0 +1,1 @@
+"""Stage 3, from comparisons: a reward model, and DPO."""

@@ -1,0 +1,1 @@
+"""Stage 3, from rewards: GRPO on tasks whose answers can be checked."""
