@@ -100,3 +100,13 @@ def test_mistakes_are_told_in_one_line(cabin: Cabin, folder: Path, tmp_path: Pat
     assert ran.returncode == 1
     assert "Left out: empty/broken.pdf" in ran.stderr
     assert "no document there can be read" in ran.stderr
+
+
+def test_a_private_folder_goes_to_no_brain_elsewhere(cabin: Cabin, folder: Path) -> None:
+    with StubServer([Reply("no")]) as stub:
+        config = f'[cabin]\nprivate = ["{folder}"]\n{CONFIG.format(url=stub.url)}'
+        (cabin.home / "config.toml").write_text(config)
+        ran = cabin("How tall is the tower?", "--from", folder)
+        assert ran.returncode == 1
+        assert "stub is not on it" in ran.stderr
+        assert stub.requests == []

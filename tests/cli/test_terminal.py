@@ -14,6 +14,11 @@ def test_one_line_is_one_line(text: str, most: int) -> None:
     assert len(line.splitlines()) <= 1
 
 
+def test_a_question_leads_nowhere() -> None:
+    drawn = draw_ask(1, "question", "Is [this](http://a.example@evil.example/) it?", {})
+    assert drawn == "Process 1 asks:\n  │ Is [this] (‹evil.example/›) it?"
+
+
 @given(st.text())
 def test_model_text_stays_behind_its_bar(text: str) -> None:
     """No line of a question that a model had a part in looks like the kernel's."""

@@ -66,6 +66,13 @@ def test_responses_and_how_they_are_retold(server: Served) -> None:
     assert again.model_dump()["output"] == answer.model_dump()["output"]
 
 
+def test_a_question_is_the_models_words_too(tmp_path: Path) -> None:
+    model = ScriptedModel(calls(("rumour", {})), calls(("ask", {"question": f"Like it? {IMAGE}"})))
+    with served(tmp_path, model, tools=[rumour]) as server:
+        answer = server.client().responses.create(model="cabin", input="hello")
+        assert answer.output_text == "Like it? ![x] (‹evil.example/?q=42›)"
+
+
 def test_a_plain_model_says_what_it_says(tmp_path: Path) -> None:
     told = [
         *HELLO,

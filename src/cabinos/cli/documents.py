@@ -1,6 +1,7 @@
 """`cabin "question" --from FOLDER`: answers out of documents, with quotes that stand in them."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import click
 
 from cabinos.cli.errors import Failure
 from cabinos.cli.terminal import note, print_json, show, visible
+from cabinos.render.answer import Origin, rendered
 
 if TYPE_CHECKING:
     from cabinos.answers.ask import Library
@@ -50,7 +52,7 @@ def answer_from(
     if brain is None:
         answer, by = library.answer(question), "extraction"
     else:
-        answer, by = _asked(question, library, brain, budget), "brain"
+        answer, by = _asked(question, library, brain, budget, folders), "brain"
     if as_json:
         print_json(_report(answer, by, reader))
     else:
@@ -100,7 +102,9 @@ def _brain(model: str | None) -> str | None:
     return None if small else name
 
 
-def _asked(question: str, library: "Library", brain: str, budget: "Budget") -> "Answer":
+def _asked(
+    question: str, library: "Library", brain: str, budget: "Budget", folders: Sequence[str]
+) -> "Answer":
     """A brain's answer: it is shown the passages and has no tools, and its quotes are checked."""
     from cabinos.answers.ask import INSTRUCTIONS, SCHEMA, shown_to_brain
     from cabinos.answers.quote import Answer, of_brain
@@ -112,6 +116,7 @@ def _asked(question: str, library: "Library", brain: str, budget: "Budget") -> "
         return Answer("")
     with open_session(brain) as session:
         session.require_brain()
+        _keep_private(session.kernel, session.model or brain, folders)
         spawn = Spawn(
             request=question,
             context=shown_to_brain(passages),
@@ -131,6 +136,21 @@ def _asked(question: str, library: "Library", brain: str, budget: "Budget") -> "
     return of_brain(value, passages)
 
 
+def _keep_private(kernel: "Kernel", brain: str, folders: Sequence[str]) -> None:
+    """Raises Failure if a folder is for this machine alone, and the brain is not on it."""
+    from cabinos.kernel.capability import Capabilities, files
+
+    if kernel.model(brain).local:
+        return
+    for folder in folders:
+        grant = files(folder)
+        if Capabilities(files=(grant,), private=kernel.secluded).holds_private(grant.name):
+            raise Failure(
+                f"{folder}: holds what [cabin] private keeps on this machine, and {brain} is not "
+                f"on it: name a local model with --model."
+            )
+
+
 async def _result(kernel: "Kernel", pid: int) -> Any:
     return await kernel.process(pid).result()
 
@@ -141,11 +161,16 @@ def _print(answer: "Answer") -> None:
     if not answer.found:
         show([NOT_HERE])
     else:
-        show([visible(answer.text)])
+        show([_shown(answer.text)])
         for number, quote in enumerate(answer.quotes, 1):
-            show([f'  [{number}] {visible(quote.where)}: "{visible(quote.words)}"'])
+            show([f'  [{number}] {visible(quote.where)}: "{_shown(quote.words)}"'])
     if answer.note:
         note(f"{answer.note[0].upper()}{answer.note[1:]}.", dim=False)
+
+
+def _shown(text: str) -> str:
+    """Words of documents: at a terminal nothing in them leads anywhere, in a pipe they are data."""
+    return rendered(text, Origin())[0] if sys.stdout.isatty() else visible(text)
 
 
 def _report(answer: "Answer", by: str, reader: "Reader") -> dict[str, Any]:

@@ -239,7 +239,7 @@ def draw_ask(pid: int, about: str, question: str, detail: Mapping[str, Any]) -> 
     that it cannot pass for the kernel's own words.
     """
     if about == "question":
-        return f"Process {pid} asks:\n{_barred(question)}"
+        return f"Process {pid} asks:\n{_barred(rendered(question, Origin())[0])}"
     lines = [f"Process {pid}: {visible(question)}"]
     for name, value in dict(detail.get("arguments") or {}).items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)

@@ -214,7 +214,8 @@ class ResponseStream:
     def _add_ask(self, ask: Ask) -> Iterator[str]:
         """A question to the person: an approval as an item of its own, another one as text."""
         if ask.kind != "approval":
-            yield from self._add_text(ask.question)
+            self._voice.begin(self._handle.process.label)  # the words are the model's
+            yield from self._add_text(self._voice.push(ask.question) + self._voice.close())
             yield from self._close_text("completed")
             return
         index = len(self._output)
