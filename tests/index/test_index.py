@@ -80,6 +80,17 @@ def test_hostile_queries_are_only_words(query: str) -> None:
     index.search(query)
 
 
+def test_words_that_are_nearly_everywhere_are_left_out_of_a_large_index(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cabinos.index.index.LARGE", 30)
+    index = Index(None, None)
+    put(index, {f"{n}": f"common word{n}" for n in range(40)})
+    assert names(index, "common word7") == ["7"]
+    assert len(names(index, "common", limit=99)) == 40
+    assert len(names(index, "common commons", limit=99)) == 40
+
+
 def test_filters() -> None:
     index = Index(None, Letters())
     put(index, TEXTS)

@@ -21,6 +21,8 @@ from cabinos.store.encode import clean_text
 __all__ = ["Hit", "Index", "Passage", "Source"]
 
 POOL = 200  # passages of each ranking that are fused
+LARGE = 20_000  # passages from which on words are left out that are in too many of them
+COMMON = 0.1  # of the passages: such a word adds time, and next to nothing to BM25
 MARK = "\x02"  # before each matched word in what FTS5's highlight() returns, and
 END = "\x03"  # behind it
 
@@ -82,6 +84,7 @@ class Index:
         self.path = path
         self._db = connect(path)
         self._lock = threading.RLock()
+        self._frequencies: dict[str, int] = {}  # of words, in a large index; they may be old
         self.use(encoder)
 
     def __enter__(self) -> Self:
@@ -223,7 +226,7 @@ class Index:
             return []
         with self._lock, self._explained():
             sources = self._sources(kinds, under, names)
-            lexical = self._lexical(wanted, sources)
+            lexical = self._lexical(self._rare(wanted), sources)
             nearest, cosines = self._dense(query, sources, list(lexical))
             return self._hits(fuse(lexical, nearest, cosines)[:limit], wanted)
 
@@ -231,6 +234,9 @@ class Index:
         self, kinds: Sequence[str], under: Sequence[Path], names: Iterable[str] | None
     ) -> set[int] | None:
         """The sources that may be searched; None: all."""
+        ((first, last),) = self._db.execute("SELECT min(kind), max(kind) FROM source")
+        if first == last and first in kinds:  # there are no others
+            kinds = ()
         if not kinds and not under and names is None:
             return None
         wanted = None if names is None else set(names)
@@ -260,6 +266,21 @@ class Index:
                 if len(found) == POOL:
                     break
         return found
+
+    def _rare(self, wanted: Sequence[str]) -> Sequence[str]:
+        """The words that are not in a large part of a large index, or the rarest one."""
+        ((size,),) = self._db.execute("SELECT coalesce(max(id), 0) FROM passage")
+        if size < LARGE or len(wanted) == 1:
+            return wanted
+        for word in wanted:
+            if word not in self._frequencies:
+                ((count,),) = self._db.execute(
+                    "SELECT count(*) FROM passage_index WHERE passage_index MATCH ?",
+                    (lexicon.match([word]),),
+                )
+                self._frequencies[word] = count
+        rare = [word for word in wanted if self._frequencies[word] <= COMMON * size]
+        return rare or [min(wanted, key=self._frequencies.__getitem__)]
 
     def _source_of(self, passage: int) -> int:
         row = self._db.execute("SELECT source FROM passage WHERE id = ?", (passage,)).fetchone()
