@@ -1,6 +1,6 @@
 """Does the right skill fire among a hundred, does no other, and what does it cost?
 
-    python bench/skills/firing.py --data FOLDER [--quick]
+    python bench/skills/firing.py --data FOLDER [--quick] [--words]
 
 A hundred skills, each for an intent of CLINC150, with a name and a description that were written
 from the intents' names alone (skills100.tsv); 20 requests that people wrote for each, of its
@@ -58,11 +58,12 @@ def main() -> int:
     """A table, then one JSON line."""
     parser = options(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="has clinc_val.jsonl or .xz")
+    parser.add_argument("--words", action="store_true", help="without vectors")
     given = parser.parse_args()
     rows = read_set(given.data, "clinc_val")[:: 10 if given.quick else 1]
     with tempfile.TemporaryDirectory() as folder:
         by_intent = skills(Path(folder))
-        chooser = Chooser(list(by_intent.values()), encoder())
+        chooser = Chooser(list(by_intent.values()), None if given.words else encoder())
     count = Tokenizer.from_gguf(BUILT_IN).encode
     everything = sum(len(count(listed(skill))) for skill in by_intent.values())
     shown = first = fires = wrong = misfires = 0
@@ -109,7 +110,10 @@ def main() -> int:
     }
     for name, value in figures.items():
         print(f"{name:22} {value}")
-    return report("firing", given, {**figures, "met": met, "ok": all(met.values())})
+    figures |= {"met": met, "ok": all(met.values())}
+    if given.words:
+        figures["encoder"] = "none: words alone"
+    return report("firing-words" if given.words else "firing", given, figures)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Ranker", "Score"]
 
 K, B = 1.2, 0.4  # how fast repetition stops to count; how much length is held against a text
-WORDS = 0.7  # the share of the words where there are vectors, too
+WORDS = 0.5  # the share of the words where there are vectors, too
 LONGEST = 20_000  # characters of a text, or a request, that count
 
 
