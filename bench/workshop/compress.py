@@ -8,8 +8,8 @@ Texts: the first N bytes of each Canterbury text, of held-out books and of held-
 do better on more, also the whole text up to 1 MB, with their largest windows. "With weights" adds
 the model's file to what is packed, and the break-even size is from how many bytes on packing pays
 even then: weights / (their rate on the whole - ours). Coder loss is the packed size against the
-cross-entropy of the model's own softmax in float64, of the model alone (--plain), on 8 KB; `gain` is
-what mixing saves. With --hf, the same weights are run as llama-zip does: one forward pass of
+cross-entropy of the model's own softmax in float64, of the model alone (--plain), on 8 KB; `gain`
+is what mixing saves. With --hf, the same weights are run as llama-zip does: one forward pass of
 transformers for each token, a softmax in torch, and an arithmetic coder.
 
 `--quick` needs no data: it packs a page of the demo's book. Prints a table, and one JSON line last.
