@@ -91,7 +91,7 @@ def test_fit_predict_run_check(done: Path, data: Path) -> None:
     assert "nothing was predicted" in early.output
     made = facts("scale", "predict", done, "--flops", "4e9", *FAST)
     assert made["low"] <= made["loss"] <= made["high"]
-    assert made["flops"] == pytest.approx(4e9, rel=0.1)
+    assert made["flops"] == pytest.approx(4e9, rel=0.3)  # whole updates
     again = cabin("scale", "predict", done, "--flops", "4e9", *FAST)
     assert again.exit_code == 1
     assert "predicted before" in again.output
@@ -234,7 +234,7 @@ def test_two_processes_train_each_rung_together(data: Path, tmp_path: Path) -> N
     assert cabin("scale", "plan", path, "--data", data, *few, *CPU).exit_code == 0
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m")
     process = start("scale", "run", path, "--data", data, *CPU, launcher=launcher)
-    output = process.communicate(timeout=240)[0]
+    output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
     ladder = Ladder.open(path)
     assert len(list(ladder.results())) == len(ladder.rungs) == 2
