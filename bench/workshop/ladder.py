@@ -86,6 +86,7 @@ def main() -> int:
 
 def tell(folder: Path, found: Any, began: float, *, quick: bool) -> int:
     costs, fit, outcome = found
+    del fit["source"]
     ladder = Ladder.open(folder)
     results = list(ladder.results())
     largest = min((r for r in results if r.flops > 0.9 * max(x.flops for x in results)),

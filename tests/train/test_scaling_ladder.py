@@ -91,7 +91,7 @@ def test_fit_predict_run_check(done: Path, data: Path) -> None:
     assert "nothing was predicted" in early.output
     made = facts("scale", "predict", done, "--flops", "4e9", *FAST)
     assert made["low"] <= made["loss"] <= made["high"]
-    assert made["flops"] == pytest.approx(4e9, rel=0.1)
+    assert made["flops"] == pytest.approx(4e9, rel=0.3)  # whole updates
     again = cabin("scale", "predict", done, "--flops", "4e9", *FAST)
     assert again.exit_code == 1
     assert "predicted before" in again.output
@@ -110,8 +110,8 @@ def test_fit_predict_run_check(done: Path, data: Path) -> None:
     shown = cabin("scale", "fit", done, *FAST)
     assert "best size" in shown.output
     assert (done / "fit.png").read_bytes().startswith(b"\x89PNG")
-    stops = facts("scale", "roadmap", done, "--flops", "1e12", "--on", "h100", "--count", 2, *FAST)
-    assert [stop["flops"] for stop in stops] == pytest.approx([1e8, 1e9, 1e10, 1e11, 1e12])
+    stops = facts("scale", "roadmap", done, "--flops", "1e14", "--on", "h100", "--count", 2, *FAST)
+    assert [stop["flops"] for stop in stops] == pytest.approx([1e10, 1e11, 1e12, 1e13, 1e14])
 
 
 def test_a_prediction_after_the_fact_is_refused(done: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_two_processes_train_each_rung_together(data: Path, tmp_path: Path) -> N
     assert cabin("scale", "plan", path, "--data", data, *few, *CPU).exit_code == 0
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m")
     process = start("scale", "run", path, "--data", data, *CPU, launcher=launcher)
-    output = process.communicate(timeout=240)[0]
+    output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
     ladder = Ladder.open(path)
     assert len(list(ladder.results())) == len(ladder.rungs) == 2

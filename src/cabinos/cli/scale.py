@@ -211,7 +211,11 @@ def _fit(ladder: "Ladder", bootstrap: int) -> "Fit":
             f"{ladder.folder}: {len(missing)} of {len(ladder.rungs)} runs are not done. Run them: "
             f"cabin scale run {ladder.folder}."
         )
-    return fit_law(ladder.points(), bootstrap=bootstrap)
+    fit = fit_law(ladder.points(), bootstrap=bootstrap)
+    if fit.undetermined:
+        names = " and ".join(fit.undetermined)
+        note(f"The runs do not say what {names} are: the law is no guide to a size.", dim=False)
+    return fit
 
 
 @scale_command.command("check")

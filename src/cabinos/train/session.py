@@ -22,7 +22,7 @@ from cabinos.train.hardware import Machine, Processes, choose_machine, processes
 from cabinos.train.loop import Run, train
 from cabinos.train.metrics import MetricsLog, plot, progress_bar
 
-__all__ = ["Options", "check_same", "conduct"]
+__all__ = ["Options", "check_same", "conduct", "process_group"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def conduct(
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    with _process_group(processes(), options.device) as group:
+    with process_group(processes(), options.device) as group:
         run = open_run(choose_machine(options.device, options.dtype), group)
         run.save_every, run.test_every = options.save_every, options.test_every
         run.test_tokens, run.snapshots = options.test_tokens, options.snapshots
@@ -119,9 +119,12 @@ class _Plotter:
 
 
 @contextmanager
-def _process_group(group: Processes, device: str | None) -> Iterator[Processes]:
-    """Join the processes that torchrun started, if it did."""
-    if group.count == 1:
+def process_group(group: Processes, device: str | None) -> Iterator[Processes]:
+    """Join the processes that torchrun started, if it did and they have not met already.
+
+    They can meet once only: who makes several runs holds this around all of them.
+    """
+    if group.count == 1 or dist.is_initialized():
         yield group
         return
     gpu = torch.cuda.is_available() and device in (None, "cuda")

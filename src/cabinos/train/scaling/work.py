@@ -60,25 +60,36 @@ def work(
     Under torchrun all processes train each rung together. Raises TrainError as `pretrain` does.
     """
     from cabinos.train.hardware import processes
+    from cabinos.train.session import process_group
 
     ladder.check_data(data)
-    group = processes()
-    while True:
-        missing = [rung for rung in rungs if ladder.result(rung) is None]
-        ran = 0
-        for rung in missing:
-            with _claimed(ladder.place(rung), wanted=group.rank == 0) as mine:
-                if not mine or ladder.result(rung) is not None:
-                    continue
-                result = _run(ladder, rung, data, running)
-                ran += 1
-                if group.rank == 0:
-                    write_json(ladder.place(rung) / "result.json", asdict(result))
-                    tell(f"{rung.name}: {result.loss:.4f} bits per byte in {result.seconds:,.0f} s")
-        # Whoever had a rung may have left it. Processes of one group must not look at different
-        # moments, or one would wait for the other.
-        if not ran or group.count > 1:
-            return [rung for rung in missing if group.rank == 0 and ladder.result(rung) is None]
+    with process_group(processes(), running.device) as group:
+        while True:
+            missing = [rung for rung in rungs if ladder.result(rung) is None]
+            ran = sum(_take(ladder, rung, data, running, group.rank == 0, tell) for rung in missing)
+            # Whoever had a rung may have left it. Processes of one group must not look at different
+            # moments, or one would wait for the other.
+            if not ran or group.count > 1:
+                return [rung for rung in missing if group.rank == 0 and not ladder.result(rung)]
+
+
+def _take(
+    ladder: Ladder,
+    rung: Rung,
+    data: Path,
+    running: Running,
+    first: bool,
+    tell: Callable[[str], None],
+) -> bool:
+    """Run a rung that nobody has; False if it is done, or somebody has it."""
+    with _claimed(ladder.place(rung), wanted=first) as mine:
+        if not mine or ladder.result(rung) is not None:
+            return False
+        result = _run(ladder, rung, data, running)
+        if first:
+            write_json(ladder.place(rung) / "result.json", asdict(result))
+            tell(f"{rung.name}: {result.loss:.4f} bits per byte in {result.seconds:,.0f} s")
+        return True
 
 
 def _run(ladder: Ladder, rung: Rung, data: Path, running: Running) -> Result:
