@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cabinos.index import words as lexicon
 from cabinos.index.database import connect, explained, in_transaction
 from cabinos.index.encoder import Encoder
-from cabinos.index.fusion import Fused, fuse
+from cabinos.index.fusion import DENSE, Fused, fuse
 from cabinos.index.vectors import Vectors, packed
 from cabinos.store.encode import clean_text
 
@@ -82,6 +82,7 @@ class Index:
         Without an encoder, words alone are searched.
         """
         self.path = path
+        self.share = DENSE  # of the vectors in the score
         self._db = connect(path)
         self._lock = threading.RLock()
         self._frequencies: dict[str, int] = {}  # of words, in a large index; they may be old
@@ -228,7 +229,7 @@ class Index:
             sources = self._sources(kinds, under, names)
             lexical = self._lexical(self._rare(wanted), sources)
             nearest, cosines = self._dense(query, sources, list(lexical))
-            return self._hits(fuse(lexical, nearest, cosines)[:limit], wanted)
+            return self._hits(fuse(lexical, nearest, cosines, self.share)[:limit], wanted)
 
     def _sources(
         self, kinds: Sequence[str], under: Sequence[Path], names: Iterable[str] | None
@@ -326,18 +327,18 @@ class Index:
 
     def _matched(self, ids: Sequence[int], wanted: Sequence[str]) -> dict[int, tuple[str, ...]]:
         """The words of each passage that match, as they stand there."""
-        marked = self._db.execute(
-            f"SELECT rowid, highlight(passage_index, 0, '{MARK}', '{END}') || ' ' || "
-            f"highlight(passage_index, 1, '{MARK}', '{END}') FROM passage_index "
-            f"WHERE passage_index MATCH ? AND rowid IN ({','.join('?' * len(ids))})",
-            (lexicon.match(wanted), *ids),
-        )
-        return {
-            number: tuple(
-                dict.fromkeys(part.split(END, 1)[0].lower() for part in text.split(MARK)[1:])
+        found = {}
+        for number in ids:  # one by one, since FTS5 goes straight to a row, but not to some
+            marked = self._db.execute(
+                f"SELECT highlight(passage_index, 0, '{MARK}', '{END}') || ' ' || "
+                f"highlight(passage_index, 1, '{MARK}', '{END}') FROM passage_index "
+                "WHERE passage_index MATCH ? AND rowid = ?",
+                (lexicon.match(wanted), number),
             )
-            for number, text in marked
-        }
+            for (text,) in marked:
+                words = (part.split(END, 1)[0].lower() for part in text.split(MARK)[1:])
+                found[number] = tuple(dict.fromkeys(words))
+        return found
 
     # ---- the file --------------------------------------------------------------------------------
 

@@ -137,9 +137,7 @@ def _known(index: Index, path: Path) -> dict[str, _Known]:
     rows = index.rows("SELECT name, size, modified, digest FROM source WHERE kind = ?", (KIND,))
     below = f"{str(path).rstrip('/')}/"
     return {
-        name: _Known(*rest)
-        for name, *rest in rows
-        if name == str(path) or name.startswith(below)
+        name: _Known(*rest) for name, *rest in rows if name == str(path) or name.startswith(below)
     }
 
 
