@@ -58,7 +58,7 @@ class Hit:
     name: str
     passage: Passage
     fused: Fused
-    words: tuple[str, ...]  # of the passage, that matched
+    words: tuple[str, ...]  # of the passage, that matched; empty unless they were asked for
 
     @property
     def score(self) -> float:
@@ -215,11 +215,13 @@ class Index:
         kinds: Sequence[str] = (),
         under: Sequence[Path] = (),
         names: Iterable[str] | None = None,
+        explain: bool = False,
     ) -> list[Hit]:
         """The passages that fit the query best, by words and by meaning; the best first.
 
         `kinds`: of these kinds alone. `under`: of files in these folders, or these files. `names`:
-        of sources of these names. Raises SearchError if the file is damaged.
+        of sources of these names. `explain`: with the words that matched, which takes as long as
+        the search. Raises SearchError if the file is damaged.
         """
         query = clean_text(query)
         wanted = lexicon.words_of(query)
@@ -229,7 +231,8 @@ class Index:
             sources = self._sources(kinds, under, names)
             lexical = self._lexical(self._rare(wanted), sources)
             nearest, cosines = self._dense(query, sources, list(lexical))
-            return self._hits(fuse(lexical, nearest, cosines, self.share)[:limit], wanted)
+            best = fuse(lexical, nearest, cosines, self.share)[:limit]
+            return self._hits(best, wanted if explain else [])
 
     def _sources(
         self, kinds: Sequence[str], under: Sequence[Path], names: Iterable[str] | None
@@ -327,7 +330,9 @@ class Index:
 
     def _matched(self, ids: Sequence[int], wanted: Sequence[str]) -> dict[int, tuple[str, ...]]:
         """The words of each passage that match, as they stand there."""
-        found = {}
+        found: dict[int, tuple[str, ...]] = {}
+        if not wanted:
+            return found
         for number in ids:  # one by one, since FTS5 goes straight to a row, but not to some
             marked = self._db.execute(
                 f"SELECT highlight(passage_index, 0, '{MARK}', '{END}') || ' ' || "
