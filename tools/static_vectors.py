@@ -71,7 +71,8 @@ def taught(teacher: MiniLM, numbers: Sequence[int], cls: int, sep: int) -> Float
     _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
     axes = axes[:, ::-1][:, :WIDTH]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(WIDTH)])  # eigh leaves it open
-    return (centred @ axes).astype(np.float32)
+    turned: Floats = (centred @ axes).astype(np.float32)
+    return turned
 
 
 def weighted(vectors: Floats, counts: NDArray[np.int64]) -> Floats:
@@ -268,7 +269,8 @@ def main() -> None:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     pieces = vocabulary(tokenizer)
-    numbers = [tokenizer.token_to_id(piece) for piece in pieces]
+    known = tokenizer.get_vocab()
+    numbers = [known[piece] for piece in pieces]
     renumbered = np.zeros(tokenizer.get_vocab_size(), np.int32)
     renumbered[numbers] = np.arange(len(numbers))
     domains = pairs_of(options.corpus, "train")
@@ -276,8 +278,7 @@ def main() -> None:
     asked = tokens(tokenizer, [pair[0] for pair in pairs], renumbered)
     found = tokens(tokenizer, [pair[1] for pair in pairs], renumbered)
     print(f"{len(pairs)} pairs after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    table = taught(teacher, numbers, cls, sep)
+    table = taught(teacher, numbers, known["[CLS]"], known["[SEP]"])
     table = weighted(table, np.bincount(found[0], minlength=len(pieces)))
     fit(table, asked, found, options.rounds, options.seed)
     short = [

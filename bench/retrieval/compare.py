@@ -125,7 +125,7 @@ def rows_of(collection: Collection, minilm: Any) -> list[dict[str, Any]]:
             "minilm": lambda d: dense(d, minilm),
             "cabin-minilm": lambda d: cabin(d, minilm),
         }
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, make in makers.items():
         began = time.process_time()
         try:
@@ -139,23 +139,34 @@ def rows_of(collection: Collection, minilm: Any) -> list[dict[str, Any]]:
             ranked = search(query.text)
             times.append(1000 * (time.process_time() - began))
             scores.append(ndcg(ranked, query.relevant))
-        low, high = interval(scores)
-        times.sort()
         rows.append(
             {
                 "collection": collection.name,
                 "method": name,
-                "ndcg10": round(sum(scores) / len(scores), 4),
-                "low": round(low, 4),
-                "high": round(high, 4),
+                **score_of(scores),
+                **times_of(times),
                 "build_s": round(built, 2),
-                "ms": round(times[len(times) // 2], 2),
-                "ms_p95": round(times[len(times) * 95 // 100], 2),
                 "scores": [round(score, 4) for score in scores],
             }
         )
         print_row(rows[-1])
     return rows
+
+
+def score_of(scores: Sequence[float]) -> dict[str, float]:
+    """The mean, and the interval it lies in."""
+    low, high = interval(scores)
+    mean = sum(scores) / len(scores)
+    return {"ndcg10": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def times_of(times: Sequence[float]) -> dict[str, float]:
+    """Median and 95th percentile."""
+    ordered = sorted(times)
+    return {
+        "ms": round(ordered[len(ordered) // 2], 2),
+        "ms_p95": round(ordered[len(ordered) * 95 // 100], 2),
+    }
 
 
 def print_row(row: dict[str, Any]) -> None:
@@ -199,14 +210,15 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data is None:
         parser.error("--data FOLDER, or --quick")
-    minilm = None
+    minilm: Any = None
     if options.minilm:
         from cabinos.index.minilm import MiniLM
 
         minilm = MiniLM(options.minilm)
         minilm = Cached(minilm, options.cache) if options.cache else minilm
     chosen = [own_pages()] if options.quick else [read(options.data, name) for name in options.only]
-    rows, gains = [], []
+    rows: list[dict[str, Any]] = []
+    gains: list[dict[str, Any]] = []
     for collection in chosen:
         found = rows_of(collection, minilm)
         singles = ("fts5", "bm25s", "static", "minilm")

@@ -23,7 +23,7 @@ def main() -> None:
     """Measures, and prints one JSON line last."""
     from static_vectors import PAIRS, pairs_of
 
-    from cabinos.index import Passage, Source, in_memory, index
+    from cabinos.index import Passage, Source, in_memory
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -36,14 +36,13 @@ def main() -> None:
     asked = 50 if options.quick else options.queries
     found = pairs_of(options.corpus, "held")
     scores: dict[str, dict[str, float]] = {}
-    fuse = index.fuse
     for domain in PAIRS:
         pairs = found[domain]
         texts = {text: str(at) for at, (_, text) in enumerate(pairs)}
         made = in_memory()
         made.put(Source("file", name, (Passage(text),)) for text, name in texts.items())
         for share in SHARES:
-            index.fuse = lambda *given, share=share: fuse(*given, share)
+            made.share = share
             ranked = [
                 ndcg([hit.name for hit in made.search(query, 10)], {texts[text]: 1})
                 for query, text in pairs[:asked]

@@ -51,7 +51,7 @@ def names(index: Index, query: str, **options: object) -> list[str]:
 def test_words_are_found_by_their_stems() -> None:
     index = Index(None, None)
     put(index, TEXTS)
-    (hit,) = index.search("is a dog allowed?")
+    (hit,) = index.search("is a dog allowed?", explain=True)
     assert (hit.name, hit.words) == ("pets", ("dogs", "allowed"))
     assert (hit.score, hit.fused.lexical_rank, hit.fused.dense_rank) == (1.0, 1, 0)
 
@@ -77,7 +77,7 @@ def test_nothing_in_common_is_not_found() -> None:
 def test_hostile_queries_are_only_words(query: str) -> None:
     index = in_memory()
     put(index, TEXTS)
-    index.search(query)
+    index.search(query, explain=True)
 
 
 def test_words_that_are_nearly_everywhere_are_left_out_of_a_large_index(

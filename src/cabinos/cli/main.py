@@ -83,11 +83,11 @@ SECTIONS = {
     "Documents": {
         "index": (
             "cabinos.cli.index:index_command",
-            "Make the files in PATHS searchable, and keep them so.",
+            "Make the files in PATHS searchable; without PATHS, bring the index up to date.",
         ),
         "search": (
             "cabinos.cli.search:search_command",
-            "Find what indexed files say about QUERY, by words and by meaning.",
+            "Find the passages of indexed files that fit QUERY best, by words and by meaning.",
         ),
     },
     "Questions": {

@@ -22,9 +22,10 @@ SHORT = 100  # characters of a page in a list
 
 @click.group("mem")
 def mem_group() -> None:
-    """Look into memory: pages of processes, and notes, which can be edited and forgotten.
+    """Look into memory: pages of processes, and notes.
 
-    Nothing is ever deleted by eviction: what left a window is found here as it was.
+    Nothing is ever deleted by eviction: what left a window is found here as it was. Notes can be
+    edited, forgotten for good and exported.
     """
 
 

@@ -35,7 +35,9 @@ def search_command(
 
     with open_index() as index:
         folders = [path.resolve() for path in under]
-        hits = index.search(" ".join(query), limit, kinds=["file"], under=folders)
+        hits = index.search(
+            " ".join(query), limit, kinds=["file"], under=folders, explain=explain or as_json
+        )
         if not hits and not index.rows("SELECT 1 FROM source LIMIT 1"):
             raise Failure("nothing is indexed yet: cabin index FOLDER")
     if as_json:

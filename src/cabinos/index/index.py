@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cabinos.index import words as lexicon
 from cabinos.index.database import connect, explained, in_transaction
 from cabinos.index.encoder import Encoder
-from cabinos.index.fusion import Fused, fuse
+from cabinos.index.fusion import DENSE, Fused, fuse
 from cabinos.index.vectors import Vectors, packed
 from cabinos.store.encode import clean_text
 
@@ -58,7 +58,7 @@ class Hit:
     name: str
     passage: Passage
     fused: Fused
-    words: tuple[str, ...]  # of the passage, that matched
+    words: tuple[str, ...]  # of the passage, that matched; empty unless they were asked for
 
     @property
     def score(self) -> float:
@@ -82,6 +82,7 @@ class Index:
         Without an encoder, words alone are searched.
         """
         self.path = path
+        self.share = DENSE  # of the vectors in the score
         self._db = connect(path)
         self._lock = threading.RLock()
         self._frequencies: dict[str, int] = {}  # of words, in a large index; they may be old
@@ -214,11 +215,13 @@ class Index:
         kinds: Sequence[str] = (),
         under: Sequence[Path] = (),
         names: Iterable[str] | None = None,
+        explain: bool = False,
     ) -> list[Hit]:
         """The passages that fit the query best, by words and by meaning; the best first.
 
         `kinds`: of these kinds alone. `under`: of files in these folders, or these files. `names`:
-        of sources of these names. Raises SearchError if the file is damaged.
+        of sources of these names. `explain`: with the words that matched, which takes as long as
+        the search. Raises SearchError if the file is damaged.
         """
         query = clean_text(query)
         wanted = lexicon.words_of(query)
@@ -228,7 +231,8 @@ class Index:
             sources = self._sources(kinds, under, names)
             lexical = self._lexical(self._rare(wanted), sources)
             nearest, cosines = self._dense(query, sources, list(lexical))
-            return self._hits(fuse(lexical, nearest, cosines)[:limit], wanted)
+            best = fuse(lexical, nearest, cosines, self.share)[:limit]
+            return self._hits(best, wanted if explain else [])
 
     def _sources(
         self, kinds: Sequence[str], under: Sequence[Path], names: Iterable[str] | None
@@ -326,18 +330,20 @@ class Index:
 
     def _matched(self, ids: Sequence[int], wanted: Sequence[str]) -> dict[int, tuple[str, ...]]:
         """The words of each passage that match, as they stand there."""
-        marked = self._db.execute(
-            f"SELECT rowid, highlight(passage_index, 0, '{MARK}', '{END}') || ' ' || "
-            f"highlight(passage_index, 1, '{MARK}', '{END}') FROM passage_index "
-            f"WHERE passage_index MATCH ? AND rowid IN ({','.join('?' * len(ids))})",
-            (lexicon.match(wanted), *ids),
-        )
-        return {
-            number: tuple(
-                dict.fromkeys(part.split(END, 1)[0].lower() for part in text.split(MARK)[1:])
+        found: dict[int, tuple[str, ...]] = {}
+        if not wanted:
+            return found
+        for number in ids:  # one by one, since FTS5 goes straight to a row, but not to some
+            marked = self._db.execute(
+                f"SELECT highlight(passage_index, 0, '{MARK}', '{END}') || ' ' || "
+                f"highlight(passage_index, 1, '{MARK}', '{END}') FROM passage_index "
+                "WHERE passage_index MATCH ? AND rowid = ?",
+                (lexicon.match(wanted), number),
             )
-            for number, text in marked
-        }
+            for (text,) in marked:
+                words = (part.split(END, 1)[0].lower() for part in text.split(MARK)[1:])
+                found[number] = tuple(dict.fromkeys(words))
+        return found
 
     # ---- the file --------------------------------------------------------------------------------
 
