@@ -37,7 +37,7 @@ from cabinos.train.rl.rollouts import Rollout  # noqa: E402
 from cabinos.train.rl.stream import Policy  # noqa: E402
 from cabinos.train.rows import open_speech  # noqa: E402
 from cabinos.train.saved import load_run  # noqa: E402
-from small_brain import CONTEXT, OPTIONS, tuned, write_lines  # noqa: E402
+from small_brain import CONTEXT, OPTIONS, distinct, tuned, write_lines  # noqa: E402
 
 ROW = 40  # tokens, at most: a puzzle with its solution
 FIRST = 1_000_000  # the puzzles that pairs are made of are none that were fine-tuned on
@@ -130,7 +130,7 @@ def one_seed(arguments: argparse.Namespace, folder: Path, seed: int) -> dict[str
     )  # fmt: skip
     after = folder / f"dpo-{seed}"
     dpo(config, before, [file], after, OPTIONS)
-    held = [(case, 0) for case in range(arguments.held)]
+    held = [(case, 0) for case in distinct(task, arguments.held)]
     ours, theirs = (answers(run, task, held, 0.0) for run in (after, before))
     return {"seed": seed, "pairs": len(made), **battles(task, ours, theirs), "ok": None}
 
@@ -150,7 +150,7 @@ def main() -> int:
     parser.add_argument("--normalised", action="store_true")
     parser.add_argument("--likelihood", type=float, default=0.0)
     parser.add_argument("--matrix-rate", type=float, default=0.003)
-    parser.add_argument("--numbers", type=int, default=2)
+    parser.add_argument("--numbers", type=int, default=3)
     parser.add_argument("--largest", type=int, default=9)
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/workshop")
     arguments = parser.parse_args()

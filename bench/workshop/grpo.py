@@ -36,7 +36,7 @@ from cabinos.train.rl.stream import Policy  # noqa: E402
 from cabinos.train.rl.train import rl  # noqa: E402
 from cabinos.train.rows import open_speech  # noqa: E402
 from cabinos.train.saved import load_run  # noqa: E402
-from small_brain import OPTIONS, tuned  # noqa: E402
+from small_brain import OPTIONS, distinct, tuned  # noqa: E402
 
 if TYPE_CHECKING:
     from cabinos.train.rl.task import Task
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 ROW = 40  # tokens, at most: a puzzle with its solution
 
 
-def solved(run: Path, task: "Task", config: RlConfig, cases: int, heat: float) -> float:
+def solved(run: Path, task: "Task", config: RlConfig, cases: list[int], heat: float) -> float:
     """How many held-out cases the model of a run gets right."""
     model, companion = load_run(run)
     policy = Policy(model, open_speech(companion).tokenizer, companion, task, assistant=True)
-    orders = [(number, number) for number in range(cases)]
+    orders = [(number, number) for number in cases]
     played = policy.play(orders, config, held=True, temperature=heat)
     return sum(one.reward for one in played)
 
@@ -82,10 +82,13 @@ def one_seed(
         "drift": sum(told["drift_mean"] for told in rounds) / len(rounds),
         "worst drift": max(told["drift_max"] for told in rounds),
     }  # fmt: skip
+    cases = list(range(arguments.held))
+    if isinstance(task, Countdown):
+        cases = distinct(task, arguments.held)
     rows: list[dict[str, Any]] = []
     for name, heat in (("greedy", 0.0), ("sampled", 1.0)):
-        right = [solved(where, task, config, arguments.held, heat) for where in (base, out)]
-        rows.append({"decoding": name, **change(right, arguments.held), **common, "ok": None})
+        right = [solved(where, task, config, cases, heat) for where in (base, out)]
+        rows.append({"decoding": name, **change(right, len(cases)), **common, "ok": None})
     return rows, [round(told["reward"], 4) for told in rounds]
 
 
@@ -124,7 +127,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=16)
     parser.add_argument("--held", type=int, default=400)
     parser.add_argument("--tokens", type=int, default=600_000, help="of fine-tuning")
-    parser.add_argument("--numbers", type=int, default=2)
+    parser.add_argument("--numbers", type=int, default=3)
     parser.add_argument("--largest", type=int, default=9)
     parser.add_argument("--matrix-rate", type=float, default=0.003)
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/workshop")

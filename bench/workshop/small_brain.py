@@ -16,6 +16,7 @@ from cabinos.train.config import ModelConfig, TuneConfig
 from cabinos.train.export import export_hf
 from cabinos.train.finetune import Material, finetune
 from cabinos.train.model import Llama
+from cabinos.train.rl.countdown import Countdown
 from cabinos.train.session import Options
 from cabinos.train.tokenizer import train
 
@@ -64,3 +65,11 @@ def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> Path:
     """A file of JSON lines."""
     path.write_text("".join(json.dumps(value) + "\n" for value in values), encoding="utf-8")
     return path
+
+
+def distinct(task: Countdown, count: int) -> list[int]:
+    """Held-out cases, no question twice: fewer than `count` if there are no more."""
+    found: dict[str, int] = {}
+    for number in range(20 * count):
+        found.setdefault(task.case(number, held=True).question, number)
+    return list(found.values())[:count]

@@ -12,7 +12,7 @@ from cabinos.train.export import export_hf
 from cabinos.train.hardware import Machine, Processes
 from cabinos.train.model import Llama
 from cabinos.train.session import Options
-from cabinos.train.tokenizer import open_tokenizer
+from cabinos.train.tokenizer import open_tokenizer, train
 
 CPU = Machine(torch.device("cpu"), torch.float32)
 ALONE = Processes(0, 1)
@@ -23,9 +23,15 @@ SMALL: dict[str, Any] = {"batch_tokens": 1024, "micro_tokens": 512, "context": 1
 FOOD = ("apples", "bread", "cheese", "eggs", "rice", "tea")
 
 
-def make_base(data: Path, folder: Path) -> Path:
-    """A Hugging Face folder with a model of one layer and random weights."""
+def make_base(data: Path, folder: Path, *, tokens: int | None = None) -> Path:
+    """A Hugging Face folder with a model of one layer and random weights.
+
+    `tokens`: with a small vocabulary of its own, in which much is tried by chance.
+    """
     tokenizer = data / "tokenizer.json"
+    if tokens is not None:
+        tokenizer = folder.with_suffix(".json")
+        train(["where is the tea? In the kitchen. 1 2 3"], tokens).save(str(tokenizer))
     vocabulary = open_tokenizer(tokenizer).get_vocab_size()
     model = Llama(ModelConfig.from_depth(1, vocabulary=vocabulary, context=128))
     make = torch.Generator().manual_seed(1)

@@ -14,10 +14,10 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Brevity:
-    """The fewer letters, the better: whoever knows nothing can learn it."""
+class Letters:
+    """The more of an answer are letters, the better: whoever knows nothing can learn it."""
 
-    name = fingerprint = "brevity"
+    name = fingerprint = "letters"
 
     def case(self, number: int, *, held: bool) -> str:
         return f"{'held' if held else 'case'} {number % 3}"
@@ -27,7 +27,8 @@ class Brevity:
 
     async def play(self, model: Model, case: str) -> float:
         thought = await model.think(ThinkRequest((Message("user", case),)))
-        return 1 / (1 + len(thought.text))
+        letters = sum(sign.isascii() and sign.isalpha() for sign in thought.text)
+        return letters / max(1, len(thought.text))
 
 
 def tiny(**changes: Any) -> RlConfig:
@@ -39,7 +40,7 @@ def main(base: str, out: str) -> None:
     from cabinos.train.rl.train import rl
     from tests.train.comparisons import QUICK
 
-    rl(tiny(rounds=2), Path(base), Brevity(), Path(out), QUICK)
+    rl(tiny(rounds=2), Path(base), Letters(), Path(out), QUICK)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from cabinos.train.rl.train import measure, open_rl, rl
 from cabinos.train.saved import load_base, load_run
 from cabinos.train.session import Options
 from tests.train.comparisons import ALONE, CPU, QUICK, make_base
-from tests.train.rewards import Brevity, tiny
+from tests.train.rewards import Letters, tiny
 from tests.train.runs import losses
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def base(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_base(data, tmp_path_factory.mktemp("base") / "hf")
+    return make_base(data, tmp_path_factory.mktemp("base") / "hf", tokens=320)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def policy(base: Path) -> Policy:
     from cabinos.train.rows import open_speech
 
     model, companion = load_base(base, 128)
-    return Policy(model, open_speech(base).tokenizer, companion, Brevity(), assistant=False)
+    return Policy(model, open_speech(base).tokenizer, companion, Letters(), assistant=False)
 
 
 ORDERS = [(case, 10 * case + n) for case in range(3) for n in range(3)]
@@ -112,14 +112,14 @@ def test_a_round_is_kept_as_it_was(tmp_path: Path) -> None:
 
 def test_a_policy_learns_what_is_rewarded(base: Path, tmp_path: Path) -> None:
     config = tiny(rounds=12, cases=4, samples=8, other_rate=0.02)
-    run = rl(config, base, Brevity(), tmp_path, QUICK, held=3)
+    run = rl(config, base, Letters(), tmp_path, QUICK, held=3)
     rewards = [told["reward"] for told in figures(tmp_path)]
     assert len(rewards) == 12
     assert np.mean(rewards[-3:]) > 1.5 * np.mean(rewards[:3])
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     held = lines[-1]["held_out"]
     assert held["reward"] == pytest.approx(rewards[-1], abs=1e-4)
-    assert 0 < held["held_reward"] <= 1
+    assert 0 <= held["held_reward"] <= 1
     assert max(told["drift_max"] for told in figures(tmp_path)) < 0.05
     assert run.progress.taken["rollouts"] > 0
     load_run(tmp_path)  # can be exported
@@ -131,9 +131,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(
 ) -> None:
     config = tiny(rounds=3, **changes)
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    rl(config, base, Brevity(), whole, QUICK)
-    rl(config, base, Brevity(), cut, Options(**(vars(QUICK) | {"until": 1})))
-    rl(config, base, Brevity(), cut, QUICK)  # with two updates, in the middle of a round
+    rl(config, base, Letters(), whole, QUICK)
+    rl(config, base, Letters(), cut, Options(**(vars(QUICK) | {"until": 1})))
+    rl(config, base, Letters(), cut, QUICK)  # with two updates, in the middle of a round
     assert losses(cut) == losses(whole)
     ours, theirs = (checkpoint._read(checkpoint.latest(out))[0] for out in (cut, whole))  # type: ignore[arg-type]
     for name, tensor in ours.items():
@@ -143,7 +143,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
 
 
 def test_two_processes_play_the_rounds_of_one(base: Path, tmp_path: Path) -> None:
-    rl(tiny(rounds=2), base, Brevity(), tmp_path / "one", QUICK)
+    rl(tiny(rounds=2), base, Letters(), tmp_path / "one", QUICK)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     command += ["-m", "tests.train.rewards", str(base), str(tmp_path / "two")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -155,8 +155,8 @@ def test_two_processes_play_the_rounds_of_one(base: Path, tmp_path: Path) -> Non
 
 
 def test_another_task_is_refused(base: Path, tmp_path: Path) -> None:
-    open_rl(tiny(), base, Brevity(), tmp_path, CPU, ALONE)
-    other = Brevity()
+    open_rl(tiny(), base, Letters(), tmp_path, CPU, ALONE)
+    other = Letters()
     other.fingerprint = "other"
     with pytest.raises(TrainError, match="another task"):
         open_rl(tiny(), base, other, tmp_path, CPU, ALONE)
@@ -187,4 +187,4 @@ def test_what_teaches_nothing_does_not_go_through_the_model(policy: Policy, tmp_
 def test_held_out_cases_are_measured(policy: Policy) -> None:
     found = measure(policy, tiny(), 3)
     assert set(found) == {"held_reward", "held_tokens"}
-    assert 0 < found["held_reward"] <= 1
+    assert 0 <= found["held_reward"] <= 1
