@@ -41,7 +41,7 @@ def emerge_command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """See when the training run in the folder RUN learnt what: grammar, facts, calculations.
+    """See when a training run learnt what: grammar, facts, calculations.
 
     Its snapshots (after updates 1, 2, 4, 8 …) and its last checkpoint are measured, and drawn
     against the tokens trained on and against the bits per byte they had brought.

@@ -203,11 +203,11 @@ SECTIONS = {
         ),
         "emerge": (
             "cabinos.cli.emerge:emerge_command",
-            "See when a training run learnt what: grammar, facts, sums.",
+            "See when a training run learnt what: grammar, facts, calculations.",
         ),
         "scale": (
             "cabinos.cli.scale:scale_command",
-            "Scaling laws: small runs, the law in them, what a larger one will reach.",
+            "Scaling laws: plan small runs, run them, fit a law, predict the next run, check it.",
         ),
         "inspect": (
             "cabinos.cli.inspect:inspect_group",
