@@ -23,8 +23,17 @@ from cabinos.drivers.model.statements import statements
 from cabinos.drivers.numerals import decimal_of, read_numeral
 from cabinos.kernel.driver import Message
 
-__all__ = ["FREE", "Sources", "object_rules", "prose", "source_rules", "sources"]
+__all__ = [
+    "FREE",
+    "Sources",
+    "callable_with",
+    "object_rules",
+    "prose",
+    "source_rules",
+    "sources",
+]
 
+NEEDED = ("arithmetic", "counted unit", "other unit", "time")  # no call without one
 AS = "x-copy"  # in a parameter's schema: what is copied is a time, a unit: see `readings`
 FREE = "x-free"  # in a parameter's schema: any value of its type may be written, or "arithmetic"
 LENGTH = 2000  # characters of the conversation, the last ones, that may be copied from
@@ -167,6 +176,22 @@ def _is_open(schema: Mapping[str, Any]) -> bool:
     """Whether there may be arguments besides `properties`, or conditions between them."""
     more = {"allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "$ref"} & schema.keys()
     return bool(more) or bool(schema.get("additionalProperties"))
+
+
+def callable_with(schema: Mapping[str, Any], given: Sources) -> bool:
+    """Whether what was said has what a call needs: a time, units, or a sum, where it has to be one.
+
+    Nobody is reminded at "travel", and "my tires" are no sum: such a tool is not what was asked
+    for, or the model has to ask back.
+    """
+    for name, of in schema.get("properties", {}).items():
+        kind = of.get(AS) if isinstance(of, Mapping) else None
+        if name not in schema.get("required", ()) or kind not in NEEDED:
+            continue
+        sums = kind == "arithmetic" and len(given.numbers) > 1  # left to the model
+        if not sums and not given.readings(kind):
+            return False
+    return True
 
 
 def _statements(properties: Mapping[str, Any], given: Sources) -> list[str]:

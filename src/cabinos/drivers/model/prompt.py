@@ -17,7 +17,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 from cabinos.drivers.model.call_format import BARE, CallFormat, as_function
-from cabinos.drivers.model.copying import prose, sources
+from cabinos.drivers.model.copying import Sources, callable_with, prose, sources
 from cabinos.drivers.model.telling import TAG
 from cabinos.drivers.model.tool_calls import END_THINK, HERMES, THINK
 from cabinos.engine.errors import InvalidRequest
@@ -158,20 +158,30 @@ class Prompter:
 
         if not tools and schema is not None:
             return Constraint.json_schema(dict(schema))
-        if not tools:  # a small model would begin a call all the same: markup is no text
-            mark = re.escape(self.call_format.mark or BARE)
-            rule = f"TEXT: /{prose(sources(copied))}/ & ~/(?s:.*{mark}.*)/"
-            return Constraint.lark(f"start: TEXT\n{rule}") if copied else None
+        if not tools:
+            return self._text_only(sources(copied)) if copied else None
         if copied:  # other ones with each message, and a millisecond to make
             tag = TAG if self.traits.tells and copied[-1].role == "tool" else ""
             given = sources(copied)
-            return self.call_format.constraint(tools, self.tokenizer, schema, given, tag)
+            fitting = [tool for tool in tools if callable_with(tool.parameters, given)]
+            if fitting or tag or schema is not None:
+                return self.call_format.constraint(
+                    fitting or tools, self.tokenizer, schema, given, tag
+                )
+            return self._text_only(given)
         key = json.dumps([[as_function(tool) for tool in tools], schema])
         if key not in self._grammars:  # a millisecond a tool to make, and the same every turn
             if len(self._grammars) >= GRAMMARS_KEPT:
                 self._grammars.clear()
             self._grammars[key] = self.call_format.constraint(tools, self.tokenizer, schema)
         return self._grammars[key]
+
+    def _text_only(self, given: Sources) -> "Constraint":
+        """No call: a small model would begin one all the same, but markup is no text."""
+        from cabinos.engine.constraints import Constraint
+
+        mark = re.escape(self.call_format.mark or BARE)
+        return Constraint.lark(f"start: TEXT\nTEXT: /{prose(given)}/ & ~/(?s:.*{mark}.*)/")
 
     def opens_thinking(self, prompt: Sequence[int]) -> bool:
         """Whether the prompt ends in a `<think>` that the answer goes on in."""
