@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from cabinos.drivers import calculate, notes
+from cabinos.drivers import calculate, clock, notes
 from cabinos.drivers.model import local
 from cabinos.drivers.model.copying import LENGTH, LOOSE, callable_with, sources
 from cabinos.drivers.model.local import LocalModel, LocalSettings
@@ -187,6 +187,22 @@ def test_what_can_be_read_is_copied_whole_and_apart(
 def test_who_needs_a_time_is_called_where_one_is_said(said: str, fits: bool) -> None:
     [timed] = [tool for tool in notes.driver({}).tools if tool.name == "notes_remind"]
     assert callable_with(timed.parameters, sources([Message("user", said)])) is fits
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fits"),
+    [
+        ('{"start": "today", "end": "until christmas"}', True),
+        ('{"start": "until christmas", "end": "now"}', True),
+        ('{"start": "today", "end": "now"}', False),
+    ],
+)
+def test_from_one_time_to_another_one_is_said(
+    tokenizer: Tokenizer, arguments: str, fits: bool
+) -> None:
+    tools = clock.driver({}).tools
+    until = constraint(tokenizer, "how many days until christmas?", tools)
+    assert allows(tokenizer, until, "clock_between", arguments) is fits
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,25 @@ def object_rules(
     properties: Mapping[str, Any] = schema.get("properties") or {}
     if not all(isinstance(of, Mapping) for of in properties.values()) or _is_open(schema):
         return None
+    times = [n for n in schema.get("required", ()) if properties.get(n, {}).get(AS) == "time"]
+    if len(times) < 2 or not given.readings("time"):
+        return _object(name, schema, given, style)
+    # From one time to another, one of which is said: not from today until now.
+    rules = [f"{name}: " + " | ".join(f"{name}_v{n}" for n in range(len(times)))]
+    for n, said in enumerate(times):
+        rules += _object(f"{name}_v{n}", schema, given, style, said)
+    return rules
+
+
+def _object(
+    name: str,
+    schema: Mapping[str, Any],
+    given: Sources,
+    style: Mapping[str, Any],
+    said: str = "",
+) -> list[str]:
+    """The rules; the parameter `said` has no value that nobody said."""
+    properties: Mapping[str, Any] = schema.get("properties") or {}
     item, key = json.dumps(style["item_separator"]), style["key_separator"]
     required = [*schema.get("required", ())]
     required += [
@@ -162,6 +181,8 @@ def object_rules(
         local = {"$defs": schema["$defs"], **of} if "$defs" in schema else of
         written = json.dumps(_quoted(parameter) + key)
         meant = _statements(properties, given) if of.get(AS) == "statement" else []
+        if parameter == said:
+            meant = given.readings(str(of[AS]))
         written_as = _one_of(meant) if meant else _value(local, given, style)
         rules.append(f"{name}_p{n}: {written} ( {written_as} )")
         skip = "" if parameter in required else f" | {name}_f{n + 1}"
