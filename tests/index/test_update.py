@@ -81,6 +81,7 @@ def test_what_cannot_be_read_is_named_and_does_no_harm(folder: Path) -> None:
     write(folder / "empty.txt", "")
     with (folder / "huge.txt").open("wb") as file:
         file.truncate(2 << 30)
+    os.utime(folder / "huge.txt", (OLD, OLD))
     os.mkfifo(folder / "pipe")
     (folder / "cycle").symlink_to(folder)
     (folder / "out.txt").symlink_to("/etc/passwd")
