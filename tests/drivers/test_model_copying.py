@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from cabinos.drivers import calculate, clock, notes
+from cabinos.drivers import calculate, clock, notes, random_choice
 from cabinos.drivers.model import local
 from cabinos.drivers.model.copying import LENGTH, LOOSE, callable_with, sources
 from cabinos.drivers.model.local import LocalModel, LocalSettings
@@ -357,6 +357,34 @@ def test_what_a_file_says_of_its_model(
     own = LocalSettings(chat_model(metadata=metadata), tools_shown=7, temperature=0.125)
     model = LocalModel("tiny", own)
     assert (model.tools_shown, model.temperature) == (7, 0.125)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "bias"),
+    [({}, 0.0), ({"cabin.call_margin": 2.0}, -2.0), ({"cabin.call_margin": -1.0}, 0.0)],
+)
+def test_a_file_may_ask_for_calls_to_be_surer(
+    chat_model: ChatModelMaker, metadata: dict[str, Any], bias: float
+) -> None:
+    prompter = Prompter(chat_model(metadata=metadata), thinking=False)
+    asked = [Message("user", "Hello")]
+    assert sum(prompter.reserve(asked).values()) == bias
+    assert prompter.reserve([*asked, Message("tool", "Hi", call_id="1", name="x")]) == {}
+
+
+def test_an_answer_to_a_result_may_stand_for_it(chat_model: ChatModelMaker) -> None:
+    path = chat_model(metadata={"cabin.tells_results": True, "cabin.tools_shown": 2})
+    messages = (
+        Message("user", "roll"),
+        Message("assistant", "", (ToolCall("1", "random_roll", {}),)),
+        Message("tool", "4", call_id="1", name="random_roll"),
+    )
+    tools = [tool for tool in random_choice.driver({}).tools if tool.name == "random_roll"]
+    prompter = Prompter(path, thinking=False)
+    of = prompter.constraint(tools, None, messages)
+    assert of is not None
+    assert says(prompter.tokenizer, of, "<tool_response>")
+    assert not says(prompter.tokenizer, of, "It is 5.")
 
 
 def test_a_tools_tokens_are_those_it_takes(chat_model: ChatModelMaker) -> None:

@@ -246,6 +246,7 @@ class LocalModel:
             top_p=TOP_P if request.top_p is None else request.top_p,
             seed=request.seed,
             stop=(*request.stop, *(() if request.raw else prompter.stop)),
+            logit_bias={} if request.raw else prompter.reserve(request.messages),
             show_token_ids=() if request.raw else prompter.markup,
             constraint=prompter.constraint(
                 request.tools, request.schema, request.messages if small and not request.raw else ()

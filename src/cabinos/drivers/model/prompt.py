@@ -55,6 +55,7 @@ class Traits:
     assistant: bool = False  # it was trained to be Cabin's: nobody has to tell it what it is
     tools_shown: int | None = None  # so many tools at a time is what it was trained with
     temperature: float | None = None
+    call_margin: float = 0.0  # nats by which a call has to be likelier than an answer
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> Self:
@@ -66,7 +67,10 @@ class Traits:
             heat = 0.0 if assistant else None  # a small model's best guess is its only good one
         if not isinstance(shown, int) or isinstance(shown, bool) or shown < 1:
             shown = None
-        return cls(tells, assistant, shown, heat)
+        margin = metadata.get("cabin.call_margin")
+        if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 <= margin < inf:
+            margin = 0.0
+        return cls(tells, assistant, shown, heat, float(margin))
 
 
 class Prompter:
@@ -182,6 +186,13 @@ class Prompter:
 
         mark = re.escape(self.call_format.mark or BARE)
         return Constraint.lark(f"start: TEXT\nTEXT: /{prose(given)}/ & ~/(?s:.*{mark}.*)/")
+
+    def reserve(self, messages: Sequence[Message]) -> dict[int, float]:
+        """The bias against calling a tool, of a token, where the user has spoken last."""
+        token = self.tokenizer.special_tokens.get(self.call_format.mark)
+        if token is None or not self.traits.call_margin or messages[-1].role != "user":
+            return {}
+        return {token: -self.traits.call_margin}
 
     def opens_thinking(self, prompt: Sequence[int]) -> bool:
         """Whether the prompt ends in a `<think>` that the answer goes on in."""
