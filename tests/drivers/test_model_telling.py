@@ -67,7 +67,7 @@ def turn(*calls: tuple[str, dict[str, Any], str]) -> list[Message]:
         ("files_passages", {}, "a/b.txt:5: It is 690 km long.\na/c.txt:1: Other.",
          'a/b.txt, line 5: "It is 690 km long." See also a/c.txt, line 1.'),
         ("heat", {}, '{"before": 15, "now": 20}', "before: 15, now: 20."),
-        ("heat", {}, "[1, 2]", "[1, 2]"),
+        ("heat", {}, "[1, 2]", "[1, 2]."),
         ("unknown", {}, "as it is", "As it is."),
     ],
 )  # fmt: skip

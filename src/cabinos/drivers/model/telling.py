@@ -64,7 +64,8 @@ def _said(
     if "\n" in text or not text:
         return text
     text = text[0].upper() + text[1:] if text.split()[0].isalpha() else text
-    return text + "." if text[-1].isalnum() or text[-1] in ")%'\"" else text
+    ended = text.rstrip("'\"")[-1:] in ".!?:"
+    return text if ended else f"{text}."
 
 
 def _listed(result: str) -> str:
