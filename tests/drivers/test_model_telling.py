@@ -46,6 +46,8 @@ def turn(*calls: tuple[str, dict[str, Any], str]) -> list[Message]:
         ("clock_add", {}, "2026-12-01 (Tuesday)", "That's Tuesday, 2026-12-01."),
         ("clock_between", {}, "9 days (1 week 2 days; 7 business days)",
          "It's 9 days (1 week 2 days; 7 business days)."),
+        ("clock_between", {}, "-9 days (-1 week -2 days; -7 business days)",
+         "That was 9 days (1 week 2 days; 7 business days) ago."),
         ("random_flip", {}, "heads", "It's heads."),
         ("random_roll", {}, "4, 2", "The dice say 4, 2."),
         ("random_pick", {}, "pasta", "Pasta."),

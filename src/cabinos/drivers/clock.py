@@ -80,7 +80,7 @@ def driver(
     @tool(
         effect="pure",
         label="trusted",
-        says=lambda _, result: f"It's {result}" if result[-1:] == ")" else result,
+        says=_between_said,
         hints="how long how soon how many days weeks months until till between since from to "
         "countdown left christmas birthday away age old born time difference passed",
     )
@@ -101,6 +101,14 @@ def _now_said(arguments: Mapping[str, Any], result: str) -> str:
     said = _said("It's", result)
     zone = arguments.get("zone")
     return f"{said} in {zone}" if zone and said != result else said
+
+
+def _between_said(_arguments: Mapping[str, Any], result: str) -> str:
+    """`It's 39 days (…)`, `That was 39 days (…) ago` of what `told` tells."""
+    if result[-1:] != ")":
+        return result
+    past = result.startswith("-")
+    return f"That was {result.replace('-', '')} ago" if past else f"It's {result}"
 
 
 def _said(begin: str, result: str) -> str:
