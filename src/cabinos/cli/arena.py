@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cabinos.cli.arena_show import leaderboard_command, plot_command
-from cabinos.cli.data import data_option, workshop
+from cabinos.cli.data import data_option
 from cabinos.cli.errors import INTERRUPTED, Failure
 from cabinos.cli.options import arena_option, as_json
 from cabinos.cli.rater import TerminalRater, habits, habits_json, rater_option
@@ -73,7 +73,6 @@ arena_group.add_command(plot_command)
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the engine.")
 @yes_option
 @as_json
-@workshop
 def run_command(
     models: tuple[str, ...],
     folder: Path,

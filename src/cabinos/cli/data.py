@@ -5,13 +5,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
-
-from cabinos.cli.errors import Failure
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,24 +19,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Folder = click.Path(file_okay=False, path_type=Path)
-
-
-def workshop(command: Callable[P, R]) -> Callable[P, R]:
-    """Show the workshop's own errors as one line."""
-
-    @wraps(command)
-    def shown(*args: P.args, **kwargs: P.kwargs) -> R:
-        from cabinos.train.errors import TrainError
-
-        try:
-            return command(*args, **kwargs)
-        except TrainError as error:
-            context = click.get_current_context().find_root()
-            if context.params.get("debug"):
-                raise
-            raise Failure(str(error)) from error
-
-    return shown
 
 
 def data_folder() -> Path:
@@ -81,7 +60,6 @@ def data_command() -> None:
 @click.option(
     "--eval", "measured", is_flag=True, help="The sets that `cabin eval` measures on, instead."
 )
-@workshop
 def get_command(
     names: tuple[str, ...],
     folder: Path,
@@ -142,7 +120,6 @@ def _bar() -> "Iterator[Progress]":
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--tokenizer", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@workshop
 def dialogues_command(
     out: Path,
     folder: Path,
@@ -196,7 +173,6 @@ def _rows_bar(rows: int) -> Iterator[Callable[[int], None]]:
     help="Also compare with the texts in this folder, which are only measured: 13-gram overlap.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@workshop
 def report_command(folder: Path, against: Path | None, as_json: bool) -> None:
     """Bytes, tokens, licences, and what was left out, of the texts in the data folder."""
     from cabinos.train.report import report

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cabinos.cli.data import data_option, workshop
+from cabinos.cli.data import data_option
 from cabinos.cli.eval import bars
 from cabinos.cli.options import as_json
 from cabinos.cli.terminal import note
@@ -31,7 +31,6 @@ FEWER = {"blimp": 6_700, "bytes": 64}  # cases for each snapshot, at most
     help="Where the curves are kept; a second call goes on there. Default: RUN/emergence.json.",
 )
 @as_json
-@workshop
 def emerge_command(
     run: Path,
     folder: Path,

@@ -65,6 +65,7 @@ OWN = (
     ("cabinos.lab.evaluate.errors", "EvalError"),
     ("cabinos.skills.errors", "SkillError"),
     ("cabinos.store.errors", "StoreError"),
+    ("cabinos.train.errors", "TrainError"),
 )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cabinos.cli.data import data_option, workshop
+from cabinos.cli.data import data_option
 from cabinos.cli.errors import INTERRUPTED, Failure
 from cabinos.cli.options import as_json
 from cabinos.cli.terminal import note, print_json
@@ -61,7 +61,6 @@ class Settings:
 )
 @click.option("--fresh", is_flag=True, help="Begin anew: what is in that file is thrown away.")
 @as_json
-@workshop
 def eval_command(
     model: str | None,
     names: tuple[str, ...],

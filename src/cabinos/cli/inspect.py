@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cabinos.cli.data import workshop
 from cabinos.cli.options import as_json
 from cabinos.cli.terminal import clean, note, print_json
 
@@ -47,7 +46,6 @@ def inspect_group() -> None:
 @click.argument("text")
 @out_option
 @as_json
-@workshop
 def text_command(model: Path, text: str, output: Path | None, as_json: bool) -> None:
     """Loss and guesses by token, the logit lens, attention, and heads and neurons left out."""
     subject = _open(model)
@@ -90,7 +88,6 @@ def text_command(model: Path, text: str, output: Path | None, as_json: bool) -> 
 @click.option("--seed", default=0, show_default=True, help="Of the random tokens.")
 @out_option
 @as_json
-@workshop
 def induction_command(model: Path, seed: int, output: Path | None, as_json: bool) -> None:
     """Which heads look for what came after the same token before."""
     subject = _open(model)
@@ -124,7 +121,6 @@ def induction_command(model: Path, seed: int, output: Path | None, as_json: bool
 @click.option("-n", "count", type=click.IntRange(min=1), default=40, show_default=True)
 @out_option
 @as_json
-@workshop
 def steer_command(
     model: Path,
     text: str,
@@ -167,7 +163,6 @@ def steer_command(
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @out_option
 @as_json
-@workshop
 def refusal_command(model: Path | None, output: Path | None, as_json: bool) -> None:
     """The direction between calling a tool and declining, and what turning it does.
 

@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from cabinos.cli.data import Folder, workshop
+from cabinos.cli.data import Folder
 from cabinos.cli.options import as_json
 from cabinos.cli.terminal import print_json
 from cabinos.cli.train import machine_options, taken
@@ -64,7 +64,6 @@ def prefer_group() -> None:
 @click.option("--other-rate", default=0.002, show_default=True, help="Learning rate of AdamW.")
 @machine_options
 @as_json
-@workshop
 def reward_command(
     out: Path, base: Path, files: tuple[Path, ...], as_json: bool, **given: Any
 ) -> None:
@@ -97,7 +96,6 @@ def reward_command(
 )
 @machine_options
 @as_json
-@workshop
 def dpo_command(
     out: Path, base: Path, files: tuple[Path, ...], as_json: bool, **given: Any
 ) -> None:
@@ -129,7 +127,6 @@ def dpo_command(
     help="Pairs as for `cabin prefer reward`.",
 )
 @as_json
-@workshop
 def test_command(run: Path, files: tuple[Path, ...], as_json: bool) -> None:
     """Say how well the reward model RUN tells the pairs of other files apart."""
     from cabinos.train.errors import require_torch

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cabinos.cli.data import Folder, data_option, workshop
+from cabinos.cli.data import Folder, data_option
 from cabinos.cli.options import as_json
 from cabinos.cli.terminal import print_json
 from cabinos.cli.train import machine_options, taken
@@ -88,7 +88,6 @@ def rl_group() -> None:
 @click.option("--seed", default=1, show_default=True, help="Of all draws.")
 @machine_options
 @as_json
-@workshop
 def train_command(
     out: Path,
     base: Path,
@@ -133,7 +132,6 @@ def train_command(
 @size_option
 @largest_option
 @click.option("--count", default=10_000, show_default=True, help="Puzzles.")
-@workshop
 def rows_command(out: Path, numbers: int, largest: int, count: int) -> None:
     """Write Countdown puzzles with solutions to OUT, to fine-tune a model on first.
 

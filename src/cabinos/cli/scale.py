@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cabinos.cli.data import Folder, data_option, workshop
+from cabinos.cli.data import Folder, data_option
 from cabinos.cli.options import as_json
 from cabinos.cli.scale_runs import POSITIVE, plan_command, run_command
 from cabinos.cli.scale_view import show_fit, show_outcomes, show_prediction, show_roadmap
@@ -66,7 +66,6 @@ for command in (plan_command, run_command):
     "or fit.json]",
 )
 @as_json
-@workshop
 def fit_command(
     source: Path,
     folder: Path,
@@ -164,7 +163,6 @@ def _made(ladder: "Ladder | None") -> list[Any]:
 @click.option("--tokens", type=POSITIVE, help="… and how many tokens it learns from.")
 @bootstrap_option
 @as_json
-@workshop
 def predict_command(
     path: Path,
     flops: float | None,
@@ -221,7 +219,6 @@ def _fit(ladder: "Ladder", bootstrap: int) -> "Fit":
 @scale_command.command("check")
 @click.argument("path", type=Folder, metavar="LADDER")
 @as_json
-@workshop
 def check_command(path: Path, as_json: bool) -> None:
     """Compare the predictions of LADDER with the runs that were made since."""
     from dataclasses import asdict
@@ -272,7 +269,6 @@ def check_command(path: Path, as_json: bool) -> None:
 )
 @bootstrap_option
 @as_json
-@workshop
 def roadmap_command(
     path: Path | None,
     flops: float | None,

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from cabinos.cli.data import Folder, data_option, workshop
+from cabinos.cli.data import Folder, data_option
 from cabinos.cli.errors import BLOCKED
 from cabinos.cli.options import as_json
 from cabinos.cli.scale_view import bars, show_costs
@@ -122,7 +122,6 @@ def running_options(command: Callable[P, R]) -> Callable[P, R]:
 )
 @running_options
 @as_json
-@workshop
 def plan_command(
     path: Path,
     folder: Path,
@@ -192,7 +191,6 @@ def plan_command(
 @click.option("--compile/--no-compile", "compiled", default=None, help="Use torch.compile.")
 @click.option("--tethered", is_flag=True, hidden=True)
 @running_options
-@workshop
 def run_command(
     path: Path,
     folder: Path,

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from cabinos.cli.data import Folder, data_option, workshop
+from cabinos.cli.data import Folder, data_option
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,7 +94,6 @@ def train_command() -> None:
 )
 @click.option("--seed", default=1, show_default=True, help="Of the first weights.")
 @machine_options
-@workshop
 def pretrain_command(
     out: Path,
     folder: Path,
@@ -155,7 +154,6 @@ def pretrain_command(
 @click.option("--lora-targets", "adapted", metavar="NAME,…", help="Matrices. [default: all seven]")
 @click.option("--seed", default=1, show_default=True, help="Of the order and the adapters.")
 @machine_options
-@workshop
 def finetune_command(
     out: Path,
     base: Path,
@@ -197,7 +195,6 @@ def finetune_command(
     help="Take the sources from this folder instead of the network, as `cabin data get` does.",
 )
 @machine_options
-@workshop
 def nano_command(out: Path, folder: Path, origin: Path | None, **given: Any) -> None:
     """Make the brain in the box again: texts, base, conversations, assistant, into the folder OUT.
 
@@ -243,7 +240,6 @@ def nano_command(out: Path, folder: Path, origin: Path | None, **given: Any) -> 
 )
 @click.option("--name", help="The model's name in the file.")
 @click.option("--json", "as_json", is_flag=True, help="Report as one JSON object on stdout.")
-@workshop
 def export_command(
     run: Path,
     output: Path | None,

@@ -13,6 +13,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cabinos.engine.closing import Closing
 from cabinos.engine.errors import InvalidRequest
 from cabinos.engine.library import FACTS, library, raise_error
 
@@ -24,7 +25,7 @@ _SAVED = struct.Struct("<8sQIIQ")  # magic, model fingerprint, tokens, token byt
 _MAGIC = b"cabinkv1"
 
 
-class Model:
+class Model(Closing):
     """An open GGUF model: its weights, its threads and its pool of KV pages.
 
     Args:
@@ -162,17 +163,6 @@ class Model:
         handle, self._handle = self._handle, None
         if handle:
             self._library.cabin_close(handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         self.close()

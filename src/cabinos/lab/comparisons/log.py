@@ -11,15 +11,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from cabinos.engine.closing import Closing
 from cabinos.lab.comparisons.errors import ComparisonError
 
 __all__ = ["Log", "read_log"]
 
 
-class Log:
+class Log(Closing):
     """The file, as a context manager. `entries` are its lines after the first.
 
     `identity` is the first line of a new file, and has to be that of one that is there. Raises
@@ -73,17 +73,6 @@ class Log:
                 f"{self.path}: another program is writing it. End that one first, or name another "
                 "file."
             ) from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_log(path: Path, kind: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cabinos.engine.closing import Closing
 from cabinos.engine.errors import EngineError
 from cabinos.engine.model import Logits, Model
 from cabinos.engine.model import Sequence as Context
@@ -26,7 +25,7 @@ ROWS = 32  # of them that are turned into odds at once: they fit a cache
 PROBE = 24  # tokens
 
 
-class Predictor:
+class Predictor(Closing):
     """An open GGUF model. `lanes`: texts that are unpacked at once.
 
     Raises CompressError if the file is no model, or one that cannot spell every byte.
@@ -116,17 +115,6 @@ class Predictor:
     def close(self) -> None:
         """Frees the model."""
         self._model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Lane:

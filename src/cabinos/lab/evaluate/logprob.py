@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cabinos.engine.closing import Closing
 from cabinos.engine.errors import EngineError
 from cabinos.engine.model import Model
 from cabinos.engine.model import Sequence as Context
@@ -20,7 +19,7 @@ STEP = 1024  # tokens of one step; each brings a row of logits as long as the vo
 ROOM = 8192  # positions for keys and values
 
 
-class Scorer:
+class Scorer(Closing):
     """A GGUF file that says how likely texts are, as a context manager.
 
     Raises EvalError if it cannot be opened.
@@ -87,17 +86,6 @@ class Scorer:
     def close(self) -> None:
         """Frees the model."""
         self._model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _of_the_next(logits: NDArray[np.float32], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
