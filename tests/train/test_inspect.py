@@ -247,4 +247,4 @@ def test_the_command(folder: Path, subject: Subject) -> None:
     assert "induction score" in result.output
     result = runner.invoke(inspect_group, ["text", str(folder / "none.gguf"), "x"])
     assert result.exit_code == 1
-    assert "none.gguf" in result.output
+    assert "none.gguf" in str(result.exception)

@@ -52,7 +52,7 @@ def test_calls_answers_and_ends_of_turns_are_learnt_and_nothing_else(
     text = f'<tool_call>\n{{"name": "units_convert", "arguments": {arguments}}}\n</tool_call>'
     assert learnt(row, speech, exactly=exactly) == [
         f"{text}\n{text}<|im_end|>",
-        row["messages"][5]["content"] + "<|im_end|>",
+        "<tool_response><|im_end|>",  # it says the result
         "You are welcome.<|im_end|>",
     ]
 
