@@ -152,10 +152,10 @@ def see_through(
     no_input: bool = False,
 ) -> None:
     """Follows a process to its end, tells how it ended, and exits with the code that says so."""
-    page = Page(silent=as_json, quiet=quiet or as_json)
-    person = None if no_input else Answers.at_terminal()
-    follower = Follower(session, pid, feed, page, person)
     with stopped_by_control_c(session, pid):
+        page = Page(silent=as_json, quiet=quiet or as_json)
+        person = None if no_input else Answers.at_terminal()
+        follower = Follower(session, pid, feed, page, person)
         ending = follower.run()
     if ending.why == "message" and ending.text and not page.streams:
         page.answer(ending.text)
