@@ -45,9 +45,9 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 JSON_NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 DIGITS = re.compile(r"\d+", re.ASCII)
 NUMERALS = re.compile(r"\d[\d,]*(?:\.\d+)?|[a-z]+|\S", re.ASCII)
-# Of JSON's text: escapes are one character, and a copy neither begins nor ends with a space.
 # Words that no argument begins with, and none ends in.
 LOOSE = "(?i:(?:to|and|or|of|that)(?: (?s:.*))?|(?:(?s:.*) )?(?:to|the|a|an|and|or|of|my))"
+# Of JSON's text: escapes are one character, and a copy neither begins nor ends with a space.
 SOLID = r'(?:[^ \x1e\\]|\\["\\])(?:(?:[^\x1e\\]|\\.)*(?:[^ \x1e\\]|\\["\\]))?'
 
 
@@ -118,23 +118,18 @@ def source_rules(given: Sources) -> list[str]:
     number = "|".join(map(re.escape, given.numbers))
     integer = "|".join(n for n in given.numbers if "." not in n)
     term = rf"\(*(?:{number})%?\)*"
-    rules = _copy_rules("COPY", given.words, number)
+    chunks = [word if word == BETWEEN else _escaped(word) for word in given.words]
+    quoted = f" | /{number}/" if number else ""
+    rules = [
+        f"SPAN: %regex {json.dumps({'substring_chunks': chunks})}",
+        f'COPY: "\\"" ( ( SPAN & /{SOLID}/ & ~/{LOOSE}/ ){quoted} ) "\\""',
+    ]
     if number:
         rules.append(f"NUMBER: /-?({number})/")
         rules.append(f'ARITHMETIC: "\\"" /{term}( ?([-+*\\/^]|off?) ?{term})*/ "\\""')
     if integer:
         rules.append(f"INTEGER: /-?({integer})/")
     return rules
-
-
-def _copy_rules(name: str, words: Sequence[str], number: str = "") -> list[str]:
-    """A terminal for a string of words in a row, or one of the numbers."""
-    chunks = [word if word == BETWEEN else _escaped(word) for word in words]
-    quoted = f" | /{number}/" if number else ""
-    return [
-        f"{name}_SPAN: %regex {json.dumps({'substring_chunks': chunks})}",
-        f'{name}: "\\"" ( ( {name}_SPAN & /{SOLID}/ & ~/{LOOSE}/ ){quoted} ) "\\""',
-    ]
 
 
 def object_rules(
