@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cabinos.kernel.errors import InvalidArguments
 
-__all__ = ["system_zone", "zone_of"]
+__all__ = ["is_zone", "system_zone", "zone_of"]
 
 # Countries, by the zone most of their people live in, and cities that name no zone themselves.
 PLACES = {
@@ -90,14 +90,22 @@ def zone_of(name: str) -> ZoneInfo:
 
     A country of several zones stands for the one most of its people live in.
     """
-    words = " ".join(name.replace("_", " ").strip(" .?!").casefold().split())
-    found = _names().get(words) or _names().get(words.partition(",")[0])
     try:
-        return ZoneInfo(found or name)
+        return ZoneInfo(_known(name) or name)
     except (KeyError, ValueError, OSError):
         raise InvalidArguments(
             f"{name!r} is no time zone known here; write it like Europe/Berlin, Tokyo or UTC."
         ) from None
+
+
+def is_zone(name: str) -> bool:
+    """Whether a zone is known by this name; without a look at the disk for each."""
+    return _known(name) is not None
+
+
+def _known(name: str) -> str | None:
+    words = " ".join(name.replace("_", " ").strip(" .?!").casefold().split())
+    return _names().get(words) or _names().get(words.partition(",")[0])
 
 
 @cache

@@ -16,7 +16,7 @@ from cabinos.drivers.model.statements import lists
 from cabinos.drivers.numerals import is_number
 from cabinos.drivers.units import is_unit
 from cabinos.drivers.when import parse as parse_time
-from cabinos.drivers.zones import zone_of
+from cabinos.drivers.zones import is_zone
 from cabinos.kernel.errors import InvalidArguments, ToolError
 
 __all__ = ["readable"]
@@ -134,5 +134,5 @@ READERS: dict[str, Callable[[str], object]] = {
     "arithmetic": _reads(_sum),
     "file": FILE.fullmatch,
     "time": _reads(_time),
-    "zone": _reads(zone_of),
+    "zone": is_zone,
 }
