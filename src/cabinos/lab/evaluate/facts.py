@@ -8,12 +8,12 @@ reversal curse). Candidates are ranked as in `cloze.py`. Chance is 10 %.
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
-from cabinos.lab.evaluate.cloze import likeliest
-from cabinos.lab.evaluate.suite import Brain, Case, Kind, Need, Verdict
+from cabinos.lab.evaluate.cloze import Cloze
+from cabinos.lab.evaluate.suite import Case
 
 __all__ = ["Facts", "capitals"]
 
@@ -21,18 +21,16 @@ CANDIDATES = 10
 FORWARD, BACKWARD = "The capital of {} is", "{} is the capital of"
 
 
-class Facts:
+class Facts(Cloze):
     """Share of facts ranked first, by direction."""
 
     name = "facts"
-    measures: ClassVar[Mapping[str, Kind]] = {"first of ten": "share"}
-    batch, workers = 4, 1
-    needs: Need = "scorer"
+    batch = 4
 
     def __init__(self, pairs: Sequence[tuple[str, str]], seed: int = 0) -> None:
         """`pairs`: (country, capital)."""
         countries, cities = [list(column) for column in zip(*pairs, strict=True)]
-        self._cases = []
+        cases = []
         for country, city in pairs:
             for group, cloze, asked, right, every in (
                 ("forward", FORWARD, country, city, cities),
@@ -41,24 +39,8 @@ class Facts:
                 rng = Random(f"{seed}/{asked}")  # noqa: S311 - not for secrets
                 others = sorted({other for other in every if other != right})
                 candidates = [right, *rng.sample(others, min(CANDIDATES - 1, len(others)))]
-                self._cases.append(
-                    Case(f"{group} {asked}", group, (cloze.format(asked), candidates))
-                )
-
-    def cases(self) -> Sequence[Case]:
-        """See `Suite`."""
-        return self._cases
-
-    async def judge(self, brain: Brain, cases: Sequence[Case]) -> Sequence[Verdict]:
-        """See `Suite`."""
-        assert brain.scorer is not None
-        verdicts = []
-        for case in cases:
-            question, candidates = case.data
-            best = likeliest(brain.scorer, question, candidates)
-            note = "" if best == 0 else f"{question} {candidates[best]}, not {candidates[0]}"
-            verdicts.append(Verdict({"first of ten": float(best == 0)}, note))
-        return verdicts
+                cases.append(Case(f"{group} {asked}", group, (cloze.format(asked), candidates)))
+        super().__init__(cases)
 
 
 def capitals(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -4,12 +4,10 @@
 arithmetic by itself, without a calculator. Candidates are ranked as in `cloze.py`; chance is 10 %.
 """
 
-from collections.abc import Mapping, Sequence
 from random import Random
-from typing import ClassVar
 
-from cabinos.lab.evaluate.cloze import likeliest
-from cabinos.lab.evaluate.suite import Brain, Case, Kind, Need, Verdict
+from cabinos.lab.evaluate.cloze import Cloze
+from cabinos.lab.evaluate.suite import Case
 
 __all__ = ["Sums"]
 
@@ -19,16 +17,14 @@ EACH = 100  # cases of a kind
 KINDS = ("one digit", "two digits", "differences", "products")
 
 
-class Sums:
+class Sums(Cloze):
     """Share of results ranked first, by kind of calculation."""
 
     name = "sums"
-    measures: ClassVar[Mapping[str, Kind]] = {"first of ten": "share"}
-    batch, workers = 8, 1
-    needs: Need = "scorer"
+    batch = 8
 
     def __init__(self, seed: int = 0) -> None:
-        self._cases = []
+        cases = []
         for kind in KINDS:
             rng = Random(f"{seed}/sums/{kind}")  # noqa: S311 - not for secrets
             for number in range(EACH):
@@ -36,22 +32,8 @@ class Sums:
                 near = [n for n in range(value - NEAR, value + NEAR + 1) if n >= 0 and n != value]
                 others = rng.sample(near, CANDIDATES - 1)
                 candidates = [str(n) for n in (value, *others)]
-                self._cases.append(Case(f"{kind} {number} {text}", kind, (text, candidates)))
-
-    def cases(self) -> Sequence[Case]:
-        """See `Suite`."""
-        return self._cases
-
-    async def judge(self, brain: Brain, cases: Sequence[Case]) -> Sequence[Verdict]:
-        """See `Suite`."""
-        assert brain.scorer is not None
-        verdicts = []
-        for case in cases:
-            question, candidates = case.data
-            best = likeliest(brain.scorer, question, candidates)
-            note = "" if best == 0 else f"{question} {candidates[best]}, not {candidates[0]}"
-            verdicts.append(Verdict({"first of ten": float(best == 0)}, note))
-        return verdicts
+                cases.append(Case(f"{kind} {number} {text}", kind, (text, candidates)))
+        super().__init__(cases)
 
 
 def _calculation(kind: str, rng: Random) -> tuple[str, int]:
