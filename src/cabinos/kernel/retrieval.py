@@ -23,8 +23,11 @@ from cabinos.kernel.driver import Message, Tool
 __all__ = ["ESCALATE", "select", "shown"]
 
 ESCALATE = "escalate"  # the syscall that is always on offer
-# Never chosen: to manage processes and pages takes more of a plan than small brains have.
-LEFT_OUT = frozenset((ESCALATE, "spawn", "wait", "sleep", "recall", "ask"))
+# Never chosen: to manage processes, pages and skills takes more of a plan than small brains have.
+LEFT_OUT = frozenset(
+    (ESCALATE, "spawn", "wait", "sleep", "recall", "ask")
+    + ("skill_search", "skill_read", "skill_run", "knowledge_get")
+)
 
 K, B = 1.2, 0.3  # how fast repetition stops to count; how much a long description is held against
 NAME, HINTS = 2, 2  # weights of words in a name and in hints; a description's count once
