@@ -150,6 +150,10 @@ def _run(
 
     async def conversations(watcher: "Bars") -> None:
         try:
+            if path is not None and any(suite.needs == "model" for suite, _ in work):
+                await model.embed(
+                    ["x"]
+                )  # a file that cannot be opened is no brain that knows nothing
             for suite, cases in work:
                 if suite.needs == "model":
                     await evaluate(suite, Brain(model, seed=settings.seed), cases, results, watcher)
