@@ -143,6 +143,7 @@ def _run(
     settings: "Settings",
 ) -> bool:
     """Judges what is missing; False if Ctrl-C ended it early."""
+    from cabinos.drivers.model.local import LocalModel
     from cabinos.lab.evaluate.converse import backstage
     from cabinos.lab.evaluate.logprob import Scorer
     from cabinos.lab.evaluate.run import evaluate
@@ -150,10 +151,8 @@ def _run(
 
     async def conversations(watcher: "Bars") -> None:
         try:
-            if path is not None and any(suite.needs == "model" for suite, _ in work):
-                await model.embed(
-                    ["x"]
-                )  # a file that cannot be opened is no brain that knows nothing
+            if isinstance(model, LocalModel) and any(s.needs == "model" for s, _ in work):
+                await model.embed(["x"])  # opens the file, or says why not
             for suite, cases in work:
                 if suite.needs == "model":
                     await evaluate(suite, Brain(model, seed=settings.seed), cases, results, watcher)
