@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from cabinos.train.config import ModelConfig
 from cabinos.train.errors import TrainError
-from cabinos.train.hf import hf_name
+from cabinos.train.hf import copy_description, hf_name
 from cabinos.train.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, TOOLS_SHOWN
 
 if TYPE_CHECKING:
     from cabinos.engine.pack import PackReport
     from cabinos.train.model import Llama
 
-__all__ = ["describe_hf", "export_gguf", "export_hf", "hf_config"]
+__all__ = ["describe_hf", "export_gguf", "export_hf", "hf_config", "keep_description"]
 
 CALL_MARGIN = 2.0  # nats: what nano declines better for, at no cost to what it does (docs/log.md)
 
@@ -52,6 +52,22 @@ def describe_hf(config: ModelConfig, companion: Path, folder: Path) -> None:
     _write_json(folder / "config.json", hf_config(config, _end_id(companion)))
     _write_json(folder / "tokenizer_config.json", _tokenizer_config(config))
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+
+
+def keep_description(config: ModelConfig, companion: Path, folder: Path) -> None:
+    """Make `folder` all that belongs to a model beside its weights, if it is not there yet.
+
+    So a run keeps the template that it began with. `companion` is as in `export_hf`.
+    """
+    if folder.is_dir():
+        return
+    partial = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    if companion.is_dir():
+        copy_description(companion, partial)
+    else:
+        describe_hf(config, companion, partial)
+    partial.replace(folder)
 
 
 def export_gguf(

@@ -6,7 +6,6 @@ beside the weights, and `rows/`, the encoded rows.
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,9 +21,8 @@ from cabinos.train.checkpoint import Progress
 from cabinos.train.config import TuneConfig
 from cabinos.train.errors import TrainError
 from cabinos.train.evaluate import answers
-from cabinos.train.export import describe_hf
+from cabinos.train.export import keep_description
 from cabinos.train.hardware import Machine, Processes, matrix_peak
-from cabinos.train.hf import copy_description
 from cabinos.train.loop import Run
 from cabinos.train.optimizer import make_optimizers
 from cabinos.train.row_batches import RowStream, epoch_groups
@@ -35,7 +33,6 @@ from cabinos.train.session import Options, check_same, conduct
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cabinos.train.model import Llama
 
 __all__ = ["Material", "finetune", "open_run"]
 
@@ -81,7 +78,7 @@ def open_run(
     model, companion = load_base(material.base, config.context)
     model.dtype = machine.dtype
     if group.rank == 0:  # the others find what it has made
-        _describe_model(model, companion, out / "hf")
+        keep_description(model.config, companion, out / "hf")
         speech = open_speech(out / "hf")
         rows, held = _rows(config, material, speech, out)
     if group.count > 1:
@@ -118,22 +115,6 @@ def open_run(
         _token_lengths(speech, model.config.vocabulary), matrix_peak(machine) * group.count,
         progress,
     )  # fmt: skip
-
-
-def _describe_model(model: "Llama", companion: Path, folder: Path) -> None:
-    """Make `folder` all that belongs to the model beside its weights, if it is not there yet.
-
-    So a run keeps the template that it began with.
-    """
-    if folder.is_dir():
-        return
-    partial = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    if companion.is_dir():
-        copy_description(companion, partial)
-    else:
-        describe_hf(model.config, companion, partial)
-    partial.replace(folder)
 
 
 def _rows(

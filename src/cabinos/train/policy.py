@@ -1,7 +1,6 @@
 """What every run of stage 3 begins with: a model, how it speaks, and where the run stands."""
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ import torch.distributed as dist
 from cabinos.train import checkpoint, lora
 from cabinos.train.checkpoint import Progress
 from cabinos.train.config import TuneConfig
-from cabinos.train.export import describe_hf
+from cabinos.train.export import keep_description
 from cabinos.train.hardware import Machine, Processes
-from cabinos.train.hf import copy_description
 from cabinos.train.optimizer import make_optimizers
 from cabinos.train.row_batches import padded
 from cabinos.train.rows import Speech, open_speech
@@ -50,14 +48,7 @@ def open_policy(
     model.dtype = machine.dtype
 
     def speech() -> Speech:
-        if not (out / "hf").is_dir():
-            partial = out / "hf.part"
-            shutil.rmtree(partial, ignore_errors=True)
-            if companion.is_dir():
-                copy_description(companion, partial)
-            else:
-                describe_hf(model.config, companion, partial)
-            partial.replace(out / "hf")
+        keep_description(model.config, companion, out / "hf")
         return open_speech(out / "hf")
 
     return model, first(group, speech)
