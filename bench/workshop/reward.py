@@ -18,8 +18,6 @@ temperature has been fitted on the other half of the pairs. `--quick`: "manner" 
 
 import argparse
 import json
-import lzma
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -34,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[1:1] = [str(ROOT / "bench" / "engine"), str(ROOT), str(ROOT / "src")]
 
 import harness  # noqa: E402
+from cabinos.lab.comparisons.formats import read_pairs  # noqa: E402
 from cabinos.lab.evaluate.scoring import wilson  # noqa: E402
 from cabinos.train.loop import Run  # noqa: E402
 from cabinos.train.prefer.config import RewardConfig  # noqa: E402
@@ -45,7 +44,6 @@ THINGS = (
     "chairs books letters keys coats shoes ladders nails paint"
 ).split()
 PLACES = "kitchen cellar hall garden attic study stable shed".split()
-TURN = re.compile(r"\n\n(Human|Assistant): ?")
 
 
 def synthetic(rule: str, count: int) -> Iterator[dict[str, Any]]:
@@ -70,26 +68,10 @@ def pair(asked: str, chosen: str, rejected: str) -> dict[str, Any]:
 
 def human(path: Path, count: int) -> Iterator[dict[str, Any]]:
     """Pairs of HH-RLHF that differ in the last answer alone."""
-    data = path.read_bytes()
-    text = (lzma.decompress(data) if path.suffix == ".xz" else data).decode()
-    lines = text.splitlines()
-    Random(1).shuffle(lines)
-    made = 0
-    for line in lines:
-        both = [TURN.split(json.loads(line)[side])[1:] for side in ("chosen", "rejected")]
-        before, answers = [turns[:-1] for turns in both], [turns[-1].strip() for turns in both]
-        if before[0] != before[1] or before[0][-1] != "Assistant" or not all(answers):
-            continue
-        roles, texts = before[0][0:-1:2], before[0][1:-1:2]
-        names = {"Human": "user", "Assistant": "assistant"}
-        said = zip(roles, texts, strict=True)
-        messages = [{"role": names[role], "content": text.strip()} for role, text in said]
-        if messages[-1]["role"] != "user" or messages[0]["role"] != "user":
-            continue
-        yield {**pair("", *answers), "prompt": messages}
-        made += 1
-        if made == count:
-            return
+    pairs = [pair for pair in read_pairs(path) if not pair.tie and len(pair.rejected) == 1]
+    Random(1).shuffle(pairs)
+    for found in [pair for pair in pairs if len(pair.chosen) == 1][:count]:
+        yield found.to_json()
 
 
 def row(name: str, run: Run, goal: float) -> dict[str, Any]:
