@@ -202,3 +202,13 @@ def test_any_text(text: str, limit: int) -> None:
 @pytest.mark.parametrize("repeated", ["1", "a ", "5 km ", "-", "one two ", "\n"])
 def test_a_huge_request_takes_no_time(repeated: str) -> None:
     assert len(select(TOOLS, repeated * 1_000_000, 4)) <= 4
+
+
+def test_tools_of_skills_are_not_for_small_brains() -> None:
+    from cabinos.kernel.retrieval import shown
+    from cabinos.skills import device
+
+    tools = device.driver({}).tools
+    said = [Message("user", "which skills and principles are there?")]
+    assert tools
+    assert shown(tools, said, 4) == []
