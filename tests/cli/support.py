@@ -161,7 +161,7 @@ class Terminal:
         while (at := self.seen.find(text, self._read)) < 0:
             now = time.monotonic()
             assert now < deadline, f"no {text!r} in {self.seen!r}"
-            if now - pressed > 3:
+            if now - pressed > 1:
                 pressed = now
                 self.type(key)
             assert self._more(), f"no {text!r} in {self.seen!r}"

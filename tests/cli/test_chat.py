@@ -118,6 +118,7 @@ def test_at_a_terminal(cabin: Cabin) -> None:
     terminal.expect("west is painted")
     terminal.expect("> ")
     terminal.type("half a line")
+    terminal.expect("half a line")  # it is read: Ctrl-C throws away what the terminal still holds
     terminal.press("\x03", "> ")  # throws the line away
     terminal.type("\x04")
     terminal.expect("`cabin chat 1`")
