@@ -208,7 +208,15 @@ def _recall() -> Tool:
         "remind me owe where is",
     )
     async def notes_recall(
-        query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
+        query: Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=1_000,
+                description="a few words",
+                json_schema_extra={"x-asked": "memory"},
+            ),
+        ],
         *,
         context: Context,
     ) -> Labelled:
