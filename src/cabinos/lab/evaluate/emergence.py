@@ -163,15 +163,15 @@ def plot(points: Sequence[Point], picture: Path) -> None:
         _draw(below, [p for p in points if loss in p["scores"]], curves, loss)
         for axes in (above, below):
             axes.axhline(chance, color="grey", linewidth=0.8, linestyle=":", label="chance")
-            axes.set_ylabel(label)
+            axes.set(ylabel=label, ylim=(-0.02, 1.02))
         above.set_title(title)
+        above.legend(fontsize=7, loc="upper left")  # the row below has the same curves
         below.set_xlabel(f"bits per byte ({texts[loss]})")
         below.invert_xaxis()
     _draw(upper[-1], points, texts, None)
     upper[-1].set(title="texts that were held out", ylabel="bits per byte")
     lower[-1].set_axis_off()
-    for axes in (*upper, *lower[:-1]):
-        axes.legend(fontsize=7)
+    upper[-1].legend(fontsize=7)
     for axes in upper:
         axes.set(xscale="log", xlabel="tokens trained on")
     partial = picture.with_name(f".{picture.name}")
@@ -187,5 +187,5 @@ def _draw(axes: Any, points: Sequence[Point], curves: Curves, against: str | Non
             continue
         x = [p["tokens"] if against is None else p["scores"][against][0] for p in known]
         score, low, high, _ = zip(*(point["scores"][name] for point in known), strict=True)
-        axes.plot(x, score, marker=".", label=legend)
-        axes.fill_between(x, low, high, alpha=0.2)
+        (line,) = axes.plot(x, score, marker=".", label=legend)
+        axes.vlines(x, low, high, color=line.get_color(), linewidth=3, alpha=0.25)
