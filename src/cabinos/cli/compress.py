@@ -98,7 +98,7 @@ def compress_command(
             read, written = compress(
                 source, out, predictor, chunk=chunk, adapt=not plain, told=told
             )  # fmt: skip
-    _report(target, read, written, quiet, as_json)
+    _report(target, read, written, quiet, as_json, packing=True)
 
 
 @click.command("decompress")
@@ -257,11 +257,13 @@ def _progress(what: str, size: int | None, quiet: bool) -> Iterator[Callable[[in
         yield lambda done: bar.advance(task, done)
 
 
-def _report(target: Path, read: int, written: int, quiet: bool, as_json: bool) -> None:
+def _report(
+    target: Path, read: int, written: int, quiet: bool, as_json: bool, *, packing: bool = False
+) -> None:
     if as_json and str(target) != "-":
         print_json({"path": str(target), "read": read, "written": written})
     elif not quiet:
-        share = f" ({8 * written / read:.3f} bits a byte)" if read > written > 0 else ""
+        share = f" ({8 * written / read:.3f} bits a byte)" if packing and read > written else ""
         note(f"{target}: {read:,} → {written:,} bytes{share}", dim=False)
 
 
