@@ -98,6 +98,13 @@ def test_credit_by_hand() -> None:
     assert found == pytest.approx(white, abs=1e-5)
 
 
+def test_who_said_nothing_has_nothing_to_learn() -> None:
+    silent, (spoke,) = ppo_credit([of(0.0, [], []), of(1.0, [[-1.0]], [[0.0]])], tiny())
+    assert silent == []
+    assert spoke.returns == pytest.approx([1.0])
+    assert explained([of(0.0, [], []), of(1.0, [[-1.0]], [[0.0]])], tiny()) == 0.0
+
+
 def test_rewards_that_are_all_alike_and_foreseen_move_nothing() -> None:
     played = [of(1.0, [[-1.0, -1.0]], [[1.0, 1.0]])] * 3
     for samples in ppo_credit(played, tiny()):
@@ -146,7 +153,7 @@ def test_policy_and_critic_learn_apart() -> None:
     advantages, returns = torch.tensor([0.7, -0.4]), torch.tensor([1.0, -1.0])
     states = table.states[[1, 2]].detach()
     values = table.critic(states).detach()
-    loss = PpoObjective(table, tiny())(  # type: ignore[arg-type]
+    loss = PpoObjective(table, tiny())(
         torch.tensor([[1, 2]]), torch.tensor([3, 4]), torch.tensor([0, 1]), bits,
         advantages, torch.ones(2), now.detach(), torch.zeros(2), values, returns,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,9 @@ TEXTS: Curves = {
 ALONE: Curves = {"bytes: bits per byte": "WikiText-2"}  # without books, there is one text
 
 
+APART = 1.07  # what tokens are multiplied by from one curve to the next
+
+
 def texts_of(points: Sequence[Point]) -> Curves:
     """The curves of bits per byte that there are; the first is the measure of the loss."""
     known = {
@@ -180,12 +184,16 @@ def plot(points: Sequence[Point], picture: Path) -> None:
 
 
 def _draw(axes: Any, points: Sequence[Point], curves: Curves, against: str | None) -> None:
-    """The curves against tokens, or against the score that is named."""
-    for name, legend in curves.items():
+    """The curves against tokens, or against the score that is named; side by side, to be seen."""
+    for place, (name, legend) in enumerate(curves.items()):
         known = [point for point in points if name in point["scores"]]
         if not known:
             continue
-        x = [p["tokens"] if against is None else p["scores"][against][0] for p in known]
+        aside = place - (len(curves) - 1) / 2
+        if against is None:
+            x = [p["tokens"] * APART**aside for p in known]  # the axis is logarithmic
+        else:
+            x = [p["scores"][against][0] - log(APART) / 4 * aside for p in known]
         score, low, high, _ = zip(*(point["scores"][name] for point in known), strict=True)
         (line,) = axes.plot(x, score, marker=".", label=legend)
-        axes.vlines(x, low, high, color=line.get_color(), linewidth=3, alpha=0.25)
+        axes.vlines(x, low, high, color=line.get_color(), linewidth=1.5, alpha=0.35)

@@ -91,14 +91,16 @@ def gae(
 def ppo_credit(played: "Sequence[Played]", config: "PpoConfig") -> list[list[Credit]]:
     """What each decision of a round is worth: for each rollout, one for each of its samples."""
     raw = [_estimates(one, config) for one in played]
-    every = np.concatenate([advantages for advantages, _ in raw]) if raw else np.zeros(0)
+    every = np.concatenate([np.zeros(0), *(advantages for advantages, _ in raw)])
     middle, spread = (every.mean(), every.std()) if len(every) else (0.0, 0.0)
     found = []
     for one, (advantages, returns) in zip(played, raw, strict=True):
-        ends = np.cumsum([len(sample) for sample in one.old])[:-1]
-        white = ((advantages - middle) / (spread + TINY)).astype(np.float32)
-        parts = zip(np.split(white, ends), np.split(returns.astype(np.float32), ends), strict=True)
-        found.append([Credit(*part) for part in parts])
+        white = (advantages - middle) / (spread + TINY)
+        made, at = list[Credit](), 0
+        for sample in one.old:
+            part = slice(at, at := at + len(sample))
+            made.append(Credit(white[part].astype(np.float32), returns[part].astype(np.float32)))
+        found.append(made)
     return found
 
 
