@@ -209,13 +209,13 @@ def test_control_c_at_the_very_beginning_stops_the_process(cabin: Cabin) -> None
 
 def test_control_c_waits_for_the_end_of_a_beginning() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), control_c_waits():
+    with pytest.raises(KeyboardInterrupt), control_c_waits():  # noqa: PT012
         with control_c_waits():
             signal.raise_signal(signal.SIGINT)
             done.append("inner")
         done.append("outer")
     assert done == ["inner", "outer"]
-    with pytest.raises(KeyboardInterrupt), control_c_waits():
+    with pytest.raises(KeyboardInterrupt), control_c_waits():  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         done.append("a second one waits")
