@@ -12,6 +12,7 @@ of the law's numbers within 3 % of the published.
 """
 
 import argparse
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +25,11 @@ from cabinos.train.scaling.fit import Fit, fit_law, objective, require_scipy
 from cabinos.train.scaling.isoflop import fit_isoflop
 from cabinos.train.scaling.law import CHINCHILLA
 from cabinos.train.scaling.points import Points, points_of
-from figures import report
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[1:1] = [str(ROOT / "bench" / "engine")]
+
+import harness  # noqa: E402
 
 BUDGETS = (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21)
 FEWEST = 0.42  # tokens to a parameter
@@ -74,6 +79,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/workshop")
     options = parser.parse_args()
     require_scipy()
     points = stored(options.data)
@@ -81,7 +87,7 @@ def main() -> int:
         if not options.quick:
             parser.error("give --data with the stored set: cabin data get --eval chinchilla_runs")
         line, _ = row("made", made(), None, bootstrap=0, starts=20)
-        return report("chinchilla", options.quick, [line])
+        return harness.report("chinchilla", options, [line])
     chosen = points.with_data(FEWEST)
     starts, draws = (20, 0) if options.quick else (100, 0)
     first, _ = row("240: as published", chosen, GOAL, bootstrap=draws, starts=starts)
@@ -94,7 +100,7 @@ def main() -> int:
         detail["intervals"] = fit.facts()["law"]
         isoflop = fit_isoflop(points, BUDGETS)
         detail["isoflop"] = {"exponent": isoflop.exponent, "interval": isoflop.interval}
-    return report("chinchilla", options.quick, rows, detail)
+    return harness.report("chinchilla", options, rows, detail=detail)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from cabinos.train.scaling.ladder import Ladder
-from figures import report
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[1:1] = [str(ROOT / "bench" / "engine"), str(ROOT)]
+
+import harness  # noqa: E402
+
 GOAL = 0.03
 FULL = ("--flops", "2.4e14", "--budgets", "4", "--sizes", "5", "--span", "30")
 SMALL = ("--flops", "1.05e12", "--budgets", "3", "--sizes", "3", "--span", "5",
@@ -67,24 +70,24 @@ def main() -> int:
     parser.add_argument("--workers", default="1")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench/results/workshop")
     options = parser.parse_args()
     began = time.perf_counter()
     if options.quick:
-        sys.path.insert(0, str(ROOT))
         from tests.train.fixtures import prepared
 
         with tempfile.TemporaryDirectory() as folder:
             data = prepared(Path(folder))
             found = climb(Path(folder) / "ladder", data, TINY, "1e10", options)
-            return tell(Path(folder) / "ladder", found, began, quick=True)
+            return tell(Path(folder) / "ladder", found, began, options)
     if not (options.data and options.out and options.target and options.small != options.full):
         parser.error("give --data, --out, --target and --small or --full; or --quick alone")
     plan = SMALL if options.small else FULL
     found = climb(options.out, options.data, plan, options.target, options)
-    return tell(options.out, found, began, quick=False)
+    return tell(options.out, found, began, options)
 
 
-def tell(folder: Path, found: Any, began: float, *, quick: bool) -> int:
+def tell(folder: Path, found: Any, began: float, options: argparse.Namespace) -> int:
     costs, fit, outcome = found
     del fit["source"]
     ladder = Ladder.open(folder)
@@ -102,11 +105,11 @@ def tell(folder: Path, found: Any, began: float, *, quick: bool) -> int:
         "error": outcome["error"],
         "inside": outcome["inside"],
         "like the last one": largest.loss / outcome["measured"] - 1,
-        "ok": None if quick else error <= GOAL,
+        "ok": None if options.quick else error <= GOAL,
     }
     detail = {"fit": fit, "outcome": outcome, "rungs": [vars(result) for result in results],
               "seconds": time.perf_counter() - began}  # fmt: skip
-    return report("ladder", quick, [row], detail)
+    return harness.report("ladder", options, [row], detail=detail)
 
 
 if __name__ == "__main__":

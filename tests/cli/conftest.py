@@ -28,6 +28,8 @@ def cabin(tmp_path: Path, plugin: Path) -> Iterator[Cabin]:
     """The command, with the puppet as its brain."""
     home = tmp_path / "home"
     home.mkdir()
+    # To read all skills takes a third of a short call's time, and they have tests of their own.
+    (home / "config.toml").write_text("[skills]\nbrief = 0\n")
     own = {k: v for k, v in os.environ.items() if not k.startswith("CABIN_")}
     path = [str(plugin), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {

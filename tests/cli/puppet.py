@@ -6,6 +6,7 @@ Installed like anybody's: by the entry points of a distribution on the path (see
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from cabinos.kernel.errors import KernelError, ModelError
 class Puppet:
     """Obeys the last paragraph of the last message:
 
-    say TEXT · call NAME {json} · hang · fail · read (says how much stands below) · anything else is
-    said back.
+    say TEXT · call NAME {json} · hang · interrupt (presses Ctrl-C, then hangs) · fail · read (says
+    how much stands below) · anything else is said back.
     """
 
     name, window, slots, local, price = "puppet", 8192, 4, True, (1.0, 2.0)
@@ -46,6 +47,9 @@ class Puppet:
                 return Thought("One moment. ", (call,), "calls", read, 0, 8)
             case "hang":
                 request.emit("Thinking about it. ")
+                await asyncio.Event().wait()
+            case "interrupt":
+                os.kill(os.getpid(), signal.SIGINT)
                 await asyncio.Event().wait()
             case "fail":
                 raise ModelError("puppet: the strings are cut.")

@@ -101,6 +101,14 @@ def test_a_program_cannot_be_talked_to(cabin: Cabin) -> None:
     assert cabin("chat", "--resume").returncode == 1
 
 
+def test_control_c_at_the_very_beginning_stops_the_answer_alone(cabin: Cabin) -> None:
+    result = cabin("chat", stdin="interrupt\nsay hi\n")
+    assert result.returncode == 0, result.stderr
+    assert "Stopped." in result.stderr
+    assert result.stdout == "hi\n"
+    assert len(cabin.json("ps", "--all")["processes"]) == 1
+
+
 def test_at_a_terminal(cabin: Cabin) -> None:
     terminal = Terminal(cabin, "chat")
     terminal.expect("> ")

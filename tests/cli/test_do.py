@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cabinos.cli.interrupt import control_c_waits
 from tests.cli.support import PATIENCE, Cabin, Terminal
 
 
@@ -197,6 +198,30 @@ def test_control_c_stops_the_process_and_cont_goes_on(cabin: Cabin) -> None:
     terminal.type("\x03")
     assert terminal.end() == 130
     assert cabin.state() == "stopped"
+
+
+def test_control_c_at_the_very_beginning_stops_the_process(cabin: Cabin) -> None:
+    result = cabin("interrupt")  # before the command knows the number of what it has begun
+    assert result.returncode == 130
+    assert "`cabin cont 1`" in result.stderr
+    assert cabin.state() == "stopped"
+
+
+def test_control_c_waits_for_the_end_of_a_beginning() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), control_c_waits():  # noqa: PT012
+        with control_c_waits():
+            signal.raise_signal(signal.SIGINT)
+            done.append("inner")
+        done.append("outer")
+    assert done == ["inner", "outer"]
+    with pytest.raises(KeyboardInterrupt), control_c_waits():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        done.append("a second one waits")
+    assert len(done) == 2
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_control_c_at_a_terminal(cabin: Cabin) -> None:

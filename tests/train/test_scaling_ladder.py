@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from cabinos.cli.main import main
 from cabinos.train import checkpoint
 from cabinos.train.errors import TrainError
 from cabinos.train.scaling import journal
-from cabinos.train.scaling.fit import fit_law
+from cabinos.train.scaling.fit import STARTS, fit_law
 from cabinos.train.scaling.ladder import Ladder
 from cabinos.train.scaling.work import Running, progress_of, work
 
@@ -47,6 +48,13 @@ def start(*words: object, launcher: tuple[str, ...] = ("-m",)) -> "subprocess.Po
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The optimizer of a fit starts from three points: which law comes out is not asked here."""
+    assert fit_law.__kwdefaults__["starts"] == STARTS
+    monkeypatch.setitem(fit_law.__kwdefaults__, "starts", 3)
+
+
 @pytest.fixture(scope="module")
 def planned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ladder") / "l"
@@ -54,6 +62,14 @@ def planned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert costs["flops"] == pytest.approx(7.5e9, rel=0.1)
     assert costs["kwh"] == pytest.approx(costs["seconds"] * 10 / 3.6e6)
     assert all(rung["seconds"] > 0 and rung["measured"] for rung in costs["rungs"])
+    return path
+
+
+def copied(ladder: Path, folder: Path) -> Path:
+    """The same plan in a folder of its own, nothing of it run."""
+    path = folder / "l"
+    path.mkdir()
+    shutil.copy(ladder / "ladder.json", path)
     return path
 
 
@@ -89,10 +105,10 @@ def test_fit_predict_run_check(done: Path, data: Path) -> None:
     early = cabin("scale", "check", done)
     assert early.exit_code == 1
     assert "nothing was predicted" in early.output
-    made = facts("scale", "predict", done, "--flops", "4e9", *FAST)
+    made = facts("scale", "predict", done, "--flops", "3e9", *FAST)
     assert made["low"] <= made["loss"] <= made["high"]
-    assert made["flops"] == pytest.approx(4e9, rel=0.3)  # whole updates
-    again = cabin("scale", "predict", done, "--flops", "4e9", *FAST)
+    assert made["flops"] == pytest.approx(3e9, rel=0.3)  # whole updates
+    again = cabin("scale", "predict", done, "--flops", "3e9", *FAST)
     assert again.exit_code == 1
     assert "predicted before" in again.output
     assert "not run yet" in cabin("scale", "check", done).output
@@ -208,8 +224,7 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 
 def test_killed_workers_leave_nothing_undone(planned: Path, data: Path, tmp_path: Path) -> None:
     """kill -9 of the one who started two workers: they end, and the next call goes on."""
-    path = tmp_path / "l"
-    assert cabin("scale", "plan", path, "--data", data, *SMALL, *CPU).exit_code == 0
+    path = copied(planned, tmp_path)
     ladder = Ladder.open(path)
     words = ("scale", "run", path, "--data", data, *CPU)
     process = start(*words, "--workers", 2)
@@ -242,8 +257,7 @@ def test_two_processes_train_each_rung_together(data: Path, tmp_path: Path) -> N
 
 
 def test_a_worker_that_fails_says_why(planned: Path, data: Path, tmp_path: Path) -> None:
-    path = tmp_path / "l"
-    assert cabin("scale", "plan", path, "--data", data, *SMALL, *CPU).exit_code == 0
+    path = copied(planned, tmp_path)
     result = cabin("scale", "run", path, "--data", data, "--workers", 2, "--device", "nowhere")
     assert result.exit_code == 1
     assert "a worker ended with code 1" in result.output

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from cabinos.cli.do import see_through, stopped_by_control_c
+from cabinos.cli.do import see_through
+from cabinos.cli.interrupt import stopped_by_control_c
 from cabinos.cli.log import follow_log
 from cabinos.cli.options import PID, as_json, budget, budget_options
 from cabinos.cli.orders import carry_out
@@ -36,7 +37,7 @@ def attach_command(pid: int, no_input: bool, quiet: bool, as_json: bool) -> None
     with look() as view:
         view.table.get(pid)  # raises before a store is made for nothing
     try:
-        with open_session(follow=pid) as session:
+        with open_session(follow=pid) as session, stopped_by_control_c(session):
             session.tell_present(pid, session.feed)
             see_through(session, pid, session.feed, as_json=as_json, quiet=quiet, no_input=no_input)
     except StoreBusy:
@@ -99,9 +100,8 @@ def go_on(pid: int, order: Callable[[], int], *, detach: bool, as_json: bool, to
         view.table.get(pid)  # raises before a store is made for nothing
     if not detach:
         try:
-            with open_session(follow=pid) as session:
-                with stopped_by_control_c(session, pid):
-                    order()
+            with open_session(follow=pid) as session, stopped_by_control_c(session):
+                order()
                 session.tell_present(pid, session.feed)
                 see_through(session, pid, session.feed, as_json=as_json)
                 return

@@ -1,12 +1,14 @@
 """`cabin chat`: a conversation. It is a process, and its number is all it takes to go on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cabinos.cli.errors import Failure
 from cabinos.cli.follow import Ending, Follower
+from cabinos.cli.interrupt import control_c_waits
 from cabinos.cli.options import (
     PID,
     budget,
@@ -129,35 +131,46 @@ class Chat:
             for role, text in self.session.last_words(pid):
                 note(f"{'> ' if role == 'user' else ''}{text}")
         if process.state not in ("exited", "stopped") and process.waiting != "a message":
-            self.session.tell_present(pid, self._feed)
-            self._answer()
+            with self._stoppable():
+                self.session.tell_present(pid, self._feed)
+                self._answer()
 
     def _turn(self, text: str) -> None:
         """One message and its answer."""
+        with self._stoppable():
+            self._send(text)
+            self._answer()
+
+    def _send(self, text: str) -> None:
+        """Brings a message to the conversation, which begins with the first."""
         from dataclasses import replace
 
         if self.pid is not None and self.process().state == "exited":
             self.take_up(self.pid)
         if self.pid is None:
             spawn = replace(self.first, request=text, model=self.session.model)
-            self.pid, self._feed = self.session.spawn(spawn)
+            with control_c_waits():
+                self.pid, self._feed = self.session.spawn(spawn)
         else:
             self.session.say(self.pid, text)
-        self._answer()
 
     def _answer(self) -> None:
-        """Follows to the end of the turn. Ctrl-C stops the answer, not the program."""
+        """Follows to the end of the turn."""
         assert self.pid is not None
         follower = Follower(self.session, self.pid, self._feed, self._page, self._person)
+        self._tell(follower.run(), follower)
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """A block in which Ctrl-C stops the answer, not the program."""
         try:
-            ending = follower.run()
+            yield
         except KeyboardInterrupt:
             self._page.rest()
-            self.session.stop(self.pid)
-            self._feed = self.session.watch(self.pid)
+            if self.pid is not None:
+                self.session.stop(self.pid)
+                self._feed = self.session.watch(self.pid)
             note("\nStopped. Your next message goes on from here.")
-            return
-        self._tell(ending, follower)
 
     def _tell(self, ending: Ending, follower: Follower) -> None:
         if self._as_json:

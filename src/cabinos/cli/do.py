@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cabinos.cli.documents import answer_from
-from cabinos.cli.errors import BLOCKED, INTERRUPTED, Failure
+from cabinos.cli.errors import BLOCKED, Failure
 from cabinos.cli.follow import Ending, Follower
+from cabinos.cli.interrupt import stopped_by_control_c
 from cabinos.cli.options import (
     as_json,
     budget,
@@ -26,7 +25,7 @@ from cabinos.cli.terminal import Answers, Page, note, print_json
 if TYPE_CHECKING:
     from cabinos.cli.session import Feed, Session
 
-__all__ = ["do_command", "report", "see_through", "stopped_by_control_c"]
+__all__ = ["do_command", "report", "see_through"]
 
 MOST_INPUT = 8 << 20  # bytes taken from stdin
 
@@ -100,7 +99,7 @@ def do_command(
         plan=plan,
         interactive=True,
     )
-    with open_session(model) as session:
+    with open_session(model) as session, stopped_by_control_c(session):
         session.require_brain()
         pid, feed = session.spawn(replace(spawn, model=session.model))
         see_through(session, pid, feed, as_json=as_json, quiet=quiet, no_input=no_input)
@@ -152,11 +151,10 @@ def see_through(
     no_input: bool = False,
 ) -> None:
     """Follows a process to its end, tells how it ended, and exits with the code that says so."""
-    with stopped_by_control_c(session, pid):
-        page = Page(silent=as_json, quiet=quiet or as_json)
-        person = None if no_input else Answers.at_terminal()
-        follower = Follower(session, pid, feed, page, person)
-        ending = follower.run()
+    page = Page(silent=as_json, quiet=quiet or as_json)
+    person = None if no_input else Answers.at_terminal()
+    follower = Follower(session, pid, feed, page, person)
+    ending = follower.run()
     if ending.why == "message" and ending.text and not page.streams:
         page.answer(ending.text)
     if as_json:
@@ -164,24 +162,6 @@ def see_through(
     _tell(pid, ending, answered=as_json)
     if ending.code:
         raise SystemExit(ending.code)
-
-
-@contextmanager
-def stopped_by_control_c(session: "Session", pid: int) -> Iterator[None]:
-    """A block in which Ctrl-C, or a reader who goes away, stops the process.
-
-    An effect under way is finished first; a second Ctrl-C does not wait for that.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        note("\nStopping …")
-        session.stop(pid)
-        note(f"Process {pid} is stopped. `cabin cont {pid}` goes on.", dim=False)
-        raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:
-        session.stop(pid)
-        raise
 
 
 def _tell(pid: int, ending: Ending, *, answered: bool) -> None:

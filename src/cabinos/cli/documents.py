@@ -127,11 +127,12 @@ def _asked(
             budget=budget,
             interactive=True,
         )
-        pid, _feed = session.spawn(spawn)
         try:
+            pid, _ = session.spawn(spawn)
             value = session.do(_result(session.kernel, pid))
         except BaseException:  # Ctrl-C, or a brain that fails: nobody asks it again later
-            session.do(session.kernel.kill(pid))
+            if session.own is not None:
+                session.do(session.kernel.kill(session.own))
             raise
     return of_brain(value, passages)
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cabinos.cli.do import see_through
+from cabinos.cli.interrupt import stopped_by_control_c
 from cabinos.cli.options import as_json, budget, budget_options, capabilities, grant_options
 from cabinos.cli.run import decode
 
@@ -46,7 +47,7 @@ def exec_command(
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         code = decode(data, "stdin" if str(file) == "-" else file)
     granted = capabilities(options)
-    with open_session(model) as session:
+    with open_session(model) as session, stopped_by_control_c(session):
         spawn = Spawn(
             code=code or "",
             model=session.model,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cabinos.cli.bell import Bell
 from cabinos.cli.errors import Failure
+from cabinos.cli.interrupt import control_c_waits
 from cabinos.cli.terminal import note
 from cabinos.render.answer import rendered
 
@@ -53,6 +54,7 @@ class Session:
         follow: int | None = None,
     ) -> None:
         self.model = model  # the brain of new processes
+        self.own = follow or None  # the process that the command is about
         self._config = config
         self._idle = idle
         self._follow = follow
@@ -128,13 +130,18 @@ class Session:
             raise Failure(NO_BRAIN.format(folder=cabin_home() / "models", config=config_path()))
 
     def spawn(self, spawn: "Spawn") -> tuple[int, Feed]:
-        """Starts a process and returns its pid and everything it does from the beginning."""
+        """Starts a process, its own; returns its pid and everything it does from the beginning.
+
+        Ctrl-C waits until the pid is known: what is in the store would go on with the next kernel.
+        """
 
         async def start() -> tuple[int, Feed]:
             (handle,) = await self.kernel.spawn_many([spawn])
             return handle.pid, self._watch(handle.pid)
 
-        return self.do(start())
+        with control_c_waits():
+            self.own, feed = self.do(start())
+        return self.own, feed
 
     def stop(self, pid: int) -> None:
         """Stops a process and waits until it has stopped, or has ended."""

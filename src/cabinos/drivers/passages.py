@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cabinos.drivers import indexed
 from cabinos.drivers.beneath import Place
 from cabinos.drivers.ranking import stems
 from cabinos.drivers.reader import Reader
@@ -56,6 +55,8 @@ async def files_passages(
     context: Context,
 ) -> str:
     """Finds the passages of granted documents that answer a question, the best first."""
+    from cabinos.drivers import indexed  # NumPy comes with it: not at every start
+
     if not context.capabilities.files:
         raise ToolError("no folder was granted, so there are no documents to look into.")
     if not stems(query):

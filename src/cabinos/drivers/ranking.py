@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 __all__ = ["best", "best_for", "stem", "stems"]
 
@@ -29,6 +30,7 @@ ENDINGS = (
 KEPT = ("ss", "us", "is")  # endings in which the s belongs to the word
 
 
+@lru_cache(maxsize=16_384)
 def stem(word: str) -> str:
     """A word without what declension added, roughly: `opened`, `opens`, `opening` are one."""
     for ending, instead in ENDINGS:

@@ -12,13 +12,13 @@ memory-mapped from there.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,21 @@ if TYPE_CHECKING:
     from cabinos.engine.chat_template import ChatTemplate
     from cabinos.engine.tokenizer import Tokenizer
 
-__all__ = ["Rows", "Speech", "encode_row", "encode_rows", "join", "open_speech"]
+__all__ = [
+    "EXACT",
+    "Rows",
+    "Speech",
+    "encode_row",
+    "encode_rows",
+    "join",
+    "name_of",
+    "open_speech",
+    "read_lines",
+]
 
 EXACT = 32  # rows of each file whose every prompt is compared
 VERSION = 1  # raise it when rows would be encoded differently
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -206,14 +217,7 @@ def encode_rows(files: Sequence[Path], speech: Speech, context: int, cache: Path
     Rows longer than `context` are left out, and counted. Raises CorpusError, which names file and
     line, for what is no row; TrainError if the disk is full.
     """
-    key = hashlib.sha256(f"rows {VERSION} {context} {speech.fingerprint}".encode())
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                key.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise CorpusError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    folder = cache / key.hexdigest()[:20]
+    folder = cache / name_of(files, f"rows {VERSION} {context} {speech.fingerprint}")
     if not folder.is_dir():
         try:
             _write(files, speech, context, folder)
@@ -224,6 +228,10 @@ def encode_rows(files: Sequence[Path], speech: Speech, context: int, cache: Path
 
 def _write(files: Sequence[Path], speech: Speech, context: int, folder: Path) -> None:
     """Encode into a folder beside `folder`, which then takes its name."""
+
+    def encode(line: int, row: Any) -> tuple[list[int], list[tuple[int, int]]]:
+        return encode_row(row, speech, exactly=line <= EXACT or not speech.opening)
+
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     partial.mkdir(parents=True)
@@ -234,7 +242,7 @@ def _write(files: Sequence[Path], speech: Speech, context: int, folder: Path) ->
             (partial / "tokens.bin").open("wb") as tokens,
             (partial / "learnt.bin").open("wb") as mask,
         ):
-            for number, line, ids, spans in _encoded(files, speech):
+            for number, line, (ids, spans) in read_lines(files, "row", encode):
                 if len(ids) > context:
                     long += 1
                     continue
@@ -254,10 +262,26 @@ def _write(files: Sequence[Path], speech: Speech, context: int, folder: Path) ->
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _encoded(
-    files: Sequence[Path], speech: Speech
-) -> Iterator[tuple[int, int, list[int], list[tuple[int, int]]]]:
-    """Which file, line in it, ids and learnt stretches of each row."""
+def name_of(files: Sequence[Path], how: str) -> str:
+    """A name for what `files` become if they are encoded so. Raises CorpusError."""
+    key = hashlib.sha256(how.encode())
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                key.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise CorpusError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    return key.hexdigest()[:20]
+
+
+def read_lines(
+    files: Sequence[Path], what: str, encode: Callable[[int, Any], T]
+) -> Iterator[tuple[int, int, T]]:
+    """Which file, which line in it, and what `encode` makes of that line's number and its JSON.
+
+    Empty lines are passed over. Raises CorpusError, which names file and line, for what is no
+    JSON, and for what `encode` refuses as being no `what`.
+    """
     from cabinos.engine.errors import EngineError
 
     for number, path in enumerate(files):
@@ -265,13 +289,11 @@ def _encoded(
             for line, text in enumerate(file, 1):
                 if not text.strip():
                     continue
-                exactly = line <= EXACT or not speech.opening
                 try:
-                    row = json.loads(text.decode("utf-8"))
-                    ids, spans = encode_row(row, speech, exactly=exactly)
+                    encoded = encode(line, json.loads(text.decode("utf-8")))
                 except (ValueError, RecursionError, EngineError) as error:
-                    raise CorpusError(f"{path}:{line}: not a row: {error}.") from None
-                yield number, line, ids, spans
+                    raise CorpusError(f"{path}:{line}: not a {what}: {error}.") from None
+                yield number, line, encoded
 
 
 def _open(folder: Path) -> Rows:

@@ -10,9 +10,8 @@ answer is learnt: what the assistant says and calls behind the prompt.
 """
 
 import hashlib
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,14 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cabinos.train.errors import CorpusError, TrainError
-from cabinos.train.rows import Rows, Speech, encode_row
+from cabinos.train.rows import EXACT, Rows, Speech, encode_row, name_of, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Pairs", "encode_pairs", "split"]
 
-EXACT = 32  # pairs of each file whose every prompt is compared
 VERSION = 1  # raise it when pairs would be encoded differently
 
 Encoded = tuple[list[int], list[tuple[int, int]]]
@@ -82,14 +80,7 @@ def encode_pairs(files: Sequence[Path], speech: Speech, context: int, cache: Pat
     Pairs with a row longer than `context` are left out, and counted. Raises CorpusError, which
     names file and line, for what is no pair; TrainError if the disk is full.
     """
-    key = hashlib.sha256(f"pairs {VERSION} {context} {speech.fingerprint}".encode())
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                key.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise CorpusError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    kept = cache / f"{key.hexdigest()[:20]}.npz"
+    kept = cache / f"{name_of(files, f'pairs {VERSION} {context} {speech.fingerprint}')}.npz"
     if not kept.is_file():
         arrays = _encoded(files, speech, context)
         save_arrays(kept, lambda file: np.savez(file, allow_pickle=False, **arrays))
@@ -107,7 +98,16 @@ def _encoded(files: Sequence[Path], speech: Speech, context: int) -> dict[str, N
     about: list[tuple[float, bool, int]] = []
     places: list[tuple[int, int]] = []
     kind, left = "<u2" if speech.tokenizer.vocab_size <= 2**16 else "<u4", [0, 0]
-    for number, line, pair, both in _lines(files, speech):
+
+    def encode(line: int, pair: Any) -> tuple[Mapping[str, Any], tuple[Encoded, Encoded]]:
+        _check(pair)
+        exactly = line <= EXACT or not speech.opening
+        return pair, (
+            _row(pair, "chosen", speech, exactly),
+            _row(pair, "rejected", speech, exactly),
+        )
+
+    for number, line, (pair, both) in read_lines(files, "pair", encode):
         if max(len(ids) for ids, _ in both) > context:
             left[0] += 1
         elif both[0][0] == both[1][0]:
@@ -147,27 +147,6 @@ def _opened(found: Mapping[str, NDArray[Any]], files: Sequence[Path], key: str) 
         found["tokens"], found["learnt"], found["offsets"], found["places"], names, key, long
     )
     return Pairs(rows, found["margins"], found["ties"], found["prompts"], same)
-
-
-def _lines(
-    files: Sequence[Path], speech: Speech
-) -> Iterator[tuple[int, int, Mapping[str, Any], tuple[Encoded, Encoded]]]:
-    """Which file, line in it, the pair, and its two encoded rows."""
-    from cabinos.engine.errors import EngineError
-
-    for number, path in enumerate(files):
-        with path.open("rb") as file:
-            for line, text in enumerate(file, 1):
-                if not text.strip():
-                    continue
-                exactly = line <= EXACT or not speech.opening
-                try:
-                    pair = json.loads(text.decode("utf-8"))
-                    _check(pair)
-                    both = [_row(pair, side, speech, exactly) for side in ("chosen", "rejected")]
-                except (ValueError, RecursionError, EngineError) as error:
-                    raise CorpusError(f"{path}:{line}: not a pair: {error}.") from None
-                yield number, line, pair, (both[0], both[1])
 
 
 def _check(pair: Any) -> None:
