@@ -23,7 +23,7 @@ from typing import Any
 from skill_bench import options, report
 
 from cabinos.lab.evaluate.sets import read_set
-from cabinos.skills import rank
+from cabinos.skills import rank, retrieval
 from cabinos.skills.catalog import library_folder, skill_folders
 from cabinos.skills.graph import compile_graph
 from cabinos.skills.meaning import encoder
@@ -75,7 +75,7 @@ def requests(page: Page) -> list[str]:
 
 
 def best(rows: list[tuple[str, list[tuple[str, float]]]]) -> dict[str, float]:
-    """Threshold and lead with the most right ones; `rows`: (right name or "", two best)."""
+    """Threshold and lead with the most right ones; `rows`: (right name or "", best two)."""
     found: dict[str, float] = {"fires": -1.0}
     asked = sum(1 for name, _ in rows if name)
     for least, lead in itertools.product(FIRES, LEADS):
@@ -110,7 +110,8 @@ def measured(draws: list[Draw]) -> dict[str, float]:
             chosen = chooser.choose(text)
             total += bool(name)
             shown += bool(name) and name in [one.skill.name for one in chosen]
-            rows.append((name, [(one.skill.name, one.score) for one in chosen[:2]]))
+            two = [(one.skill.name, one.score) for one in chosen[:2]]
+            rows.append((name, two if two and chosen[0].fires else []))
     return {"recall@5": round(shown / total, 4), **best(rows)}
 
 
@@ -125,6 +126,7 @@ def main() -> int:
         ]
     table: dict[str, Any] = {}
     shipped = rank.WORDS, rank.PRIOR
+    retrieval.FIRES = retrieval.LEAD = 0.0  # whatever may fire does, and `best` finds from where on
     settings = [("WORDS", share, shipped[1]) for share in WORDS]
     settings += [("PRIOR", shipped[0], prior) for prior in PRIORS]
     for name, rank.WORDS, rank.PRIOR in settings:
