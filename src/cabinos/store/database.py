@@ -87,6 +87,7 @@ class Store:
         self._reader = reader
         self._lock = lock
         self._rows: dict[int, Row] = {}  # id(row): what changed since the last commit
+        self._leaving: dict[int, Row] = {}  # those of the commit that is made: not to be found yet
         self._statements: list[Statement] = []
         self._added: defaultdict[str, list[Sequence[Any]]] = defaultdict(list)  # by statement
         self._waiters: list[asyncio.Future[None]] = []  # for the next commit
@@ -198,11 +199,11 @@ class Store:
         if self._failure is not None:
             return
         added, self._added = self._added, defaultdict(list)
-        rows, self._rows = self._rows, {}
+        self._leaving, self._rows = self._rows, {}
         statements, self._statements = self._statements, []
         self._under_way, self._waiters = self._waiters, []
         try:
-            statements += [row.row() for row in rows.values()]
+            statements += [row.row() for row in self._leaving.values()]
         except Exception as error:  # noqa: BLE001 - whatever it is, waiters must hear of it
             self._fail(error)
             return
@@ -221,6 +222,7 @@ class Store:
             self._fail(error)
             return
         waiters, self._under_way = self._under_way or [], None
+        self._leaving = {}
         self.commits += 1
         for waiter in waiters:
             if not waiter.done():
