@@ -133,6 +133,8 @@ class Memory:
     def readers(self, process: Process) -> frozenset[str] | None:
         """Who may read what a model makes of the pages that it is shown now; None: anybody."""
         found: frozenset[str] | None = None
+        if process.guard.readers is None:  # of all that it has read
+            return found
         for page_id, stub, _ in process.pages:
             readers = None if stub else readers_of(self.pages.get(page_id))
             if readers is not None:

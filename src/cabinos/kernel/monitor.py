@@ -52,7 +52,7 @@ class Guard:
 
     def to_json(self) -> str | None:
         """As the store keeps it; None if there is nothing to keep."""
-        if self == Guard():
+        if self == CLEAN:
             return None
         readers = None if self.readers is None else sorted(self.readers)
         grants = [grant.to_json() for grant in self.grants]
@@ -67,6 +67,9 @@ class Guard:
         readers, sources, grants, frozen, program = json.loads(text)
         known = None if readers is None else frozenset(readers)
         return cls(known, frozenset(sources), tuple(map(Grant.from_json, grants)), frozen, program)
+
+
+CLEAN = Guard()
 
 
 def source(tool: Tool, arguments: Mapping[str, Any]) -> str:
@@ -108,6 +111,8 @@ def grant(
 
 def grant_typed(m: "Machine", process: "Process", typed: str) -> None:
     """Whoever types an address wants it to be read: the grants for that."""
+    if "http" not in typed:
+        return
     found = [link for link in links([typed]) if link.startswith("http") and occurs(link, typed)]
     reading = [t for t in m.tools.values() if t.effect == "pure" and t.egress and len(t.roles) == 1]
     minted = tuple(
