@@ -39,7 +39,8 @@ class Letters:
         rows = np.array(
             [[text.lower().count(chr(97 + at)) for at in range(26)] for text in texts], np.float32
         )
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        return rows
 
 
 def put(index: Index, texts: dict[str, str], kind: str = "note") -> None:
