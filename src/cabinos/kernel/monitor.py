@@ -143,7 +143,7 @@ def plan_first(m: "Machine", process: "Process", model: Model, names: Sequence[s
     makes it worth while. Once a turn; not where a person refused a call or wants no plan.
     """
     state, own = process.image_state, process.capabilities
-    if process.image != "chat" or not process.guard.label(process.label).trusted:
+    if process.image != "chat" or process.label != "trusted":
         return False
     if process.guard.frozen or state.get("plan") is False or state.get("planned"):
         return False

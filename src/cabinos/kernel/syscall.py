@@ -209,8 +209,8 @@ async def sys_grant(kernel: "Machine", p: Process, call: str, record: Record) ->
 
 def _require_known(m: "Machine", p: Process, name: str) -> None:
     """Raises Denied for a step that a model could not call, but for `quarantine`."""
-    known = (name in m.tools or name in m.syscall_tools) and p.capabilities.allows_tool(name)
-    if not known and name != "quarantine":
+    own = p.capabilities.allows_tool(name) and not p.capabilities.of_client(name)
+    if not (own and (name in m.tools or name in m.syscall_tools)) and name != "quarantine":
         raise Denied(f"a plan cannot call {name[:80]!r}: this process has no such tool.")
 
 

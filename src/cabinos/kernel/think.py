@@ -66,12 +66,7 @@ async def think(m: "Machine", process: Process, call: str, record: Record) -> Ou
     m.store.save(process)  # it may have to wait for its turn: what it read is its own now
     if m.memory.resident(process) + aside > room:  # another model, or other tools, than before
         m.memory.evict(process, room, aside)
-    shown = m.shown(process, model, tools)
-    if planning:  # the kernel makes the calls: none of the client's; and strangers are not read yet
-        of_client = process.capabilities.of_client
-        shown = [tool for tool in shown if not tool.foreign and not of_client(tool.name)]
-    elif strangers := [tool for tool in shown if tool.foreign]:  # who wrote their descriptions?
-        process.read("untrusted", [tool.name for tool in strangers])
+    shown = _shown(process, m.shown(process, model, tools), planning=planning)
     frame = model.window - answer - room + aside  # tokens that are not pages: tools, for the most
     attempt = 0
     while True:
@@ -93,6 +88,19 @@ async def think(m: "Machine", process: Process, call: str, record: Record) -> Ou
     if planning:
         return _keep_plan(m, process, model, thought)
     return _keep_thought(m, process, model, room, thought)
+
+
+def _shown(process: Process, tools: Sequence[Tool], *, planning: bool) -> Sequence[Tool]:
+    """The tools as the model is shown them; who is shown a stranger's description has read it.
+
+    The calls of a plan are the kernel's: none of the client's tools, and no stranger is read yet.
+    """
+    if planning:
+        of_client = process.capabilities.of_client
+        return [tool for tool in tools if not tool.foreign and not of_client(tool.name)]
+    if strangers := [tool for tool in tools if tool.foreign]:
+        process.read("untrusted", [tool.name for tool in strangers])
+    return tools
 
 
 def _keep_plan(m: "Machine", process: Process, model: Model, thought: Thought) -> Outcome:

@@ -4,6 +4,7 @@
 
 Where the kernel marked a thought's calls as `held`, a plan comes first (`images/plan.py`). If none
 comes of it, they are made as they were asked for.
+
 A structured answer is checked against its JSON schema here; what does not fit goes back to the
 model with the error. Mail that came meanwhile is read before each thought and after each answer.
 """
