@@ -68,9 +68,9 @@ class RlConfig(TuneConfig):
 class PpoConfig(RlConfig):
     """PPO (Schulman et al. 2017, arXiv:1707.06347): a critic instead of comparisons in a case.
 
-    `kl` is taken off the rewards, token by token (Ziegler et al. 2019, arXiv:1909.08593). gamma and
-    lam are InstructGPT's (Ouyang et al. 2022, arXiv:2203.02155, appendix C.4), passes and
-    value_clip TRL's.
+    `kl` is taken off the rewards, token by token (Ziegler et al. 2019, arXiv:1909.08593). There is
+    no discount, as in InstructGPT (Ouyang et al. 2022, arXiv:2203.02155, appendix C.4); lam, passes
+    and value_clip are TRL's.
     """
 
     cases: int = 32  # of a round
