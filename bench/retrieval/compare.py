@@ -1,20 +1,28 @@
 """nDCG@10 of Cabin's search beside its parts and its peers, in one table.
 
-    python bench/retrieval/compare.py --data FOLDER [--minilm FOLDER]
+    python bench/retrieval/compare.py --data FOLDER [--minilm FOLDER --cache FOLDER]
+                                      [--txtai-python TXTAI/bin/python]
 
 FOLDER has scifact_corpus.jsonl, scifact_queries.jsonl and the same of cranfield, packed with xz or
 not. Rows: `fts5` is SQLite alone, all words of the query; `bm25s` a peer, if it is installed;
-`static` and `minilm` are the vectors alone; `cabin` is what `cabin search` does, with either. All
-of one collection see the same texts. Times are the processor's, on one thread, without the start.
+`static` and `minilm` are the vectors alone; `cabin` is what `cabin search` does, and `txtai` what
+txtai's hybrid search does, with either. All of one collection see the same texts. Times are the
+processor's, on one thread, without the start; txtai's leave out that a query becomes a vector.
+
+txtai has a virtual environment of its own (`pip install txtai`), whose Python is given.
 """
 
 import argparse
 import json
+import os
 import re
 import sqlite3
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +30,7 @@ from collection import ROOT, Collection, Document, interval, ndcg, own_pages, re
 
 Search = Callable[[str], Sequence[str]]
 DEPTH = 10
+PART = 100  # texts that the cache keeps in one file: what is interrupted goes on
 
 
 def fts5(documents: Sequence[Document]) -> Search:
@@ -82,8 +91,36 @@ def cabin(documents: Sequence[Document], encoder: Any) -> Search:
     return lambda query: [hit.name for hit in index.search(query, DEPTH)]
 
 
+def txtai(
+    collection: Collection, encoder: Any, python: Path
+) -> tuple[float, list[Sequence[str]], list[float]]:
+    """The hybrid search of txtai in its own Python, with these vectors; see `searched`."""
+    import numpy as np
+
+    texts = [f"{d.title}\n{d.text}" for d in collection.documents]
+    queries = [query.text for query in collection.queries]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        given = json.dumps({"documents": texts, "queries": queries})
+        (folder / "texts.json").write_text(given, encoding="utf-8")
+        np.save(folder / "documents.npy", encoder.encode(texts))
+        np.save(folder / "queries.npy", encoder.encode(queries))
+        run = subprocess.run(
+            [str(python), str(Path(__file__).with_name("txtai_peer.py")), name],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        )
+    if run.returncode:
+        raise ImportError(f"txtai: {run.stderr.strip().splitlines()[-1]}")
+    told = json.loads(run.stdout.splitlines()[-1])
+    ranked = [[collection.documents[at].id for at in found] for found in told["ranked"]]
+    return told["build_s"], ranked, told["times"]
+
+
 class Cached:
-    """An encoder that keeps what it has encoded in a file, since MiniLM takes its time."""
+    """An encoder that keeps what it has encoded in files, since MiniLM takes its time."""
 
     def __init__(self, encoder: Any, path: Path) -> None:
         self.encoder, self.path = encoder, path
@@ -91,66 +128,83 @@ class Cached:
         self.batch, self.near = encoder.batch, encoder.near
 
     def encode(self, texts: Sequence[str]) -> Any:
-        """Many texts from the file, if they are the same; a query is encoded anew each time."""
+        """Many texts from the files, if they are the same; a query is encoded anew each time."""
         import hashlib
 
         import numpy as np
 
         if len(texts) == 1:
             return self.encoder.encode(texts)
-        digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-        path = self.path / f"{self.name}-{digest}.npy"
-        if not path.is_file():
-            self.path.mkdir(parents=True, exist_ok=True)
-            parts = []
-            for start in range(0, len(texts), 100):
-                parts.append(self.encoder.encode(texts[start : start + 100]))
+        parts = []
+        for start in range(0, len(texts), PART):
+            part = texts[start : start + PART]
+            digest = hashlib.sha256("\0".join(part).encode()).hexdigest()[:16]
+            path = self.path / f"{self.name}-{digest}.npy"
+            if not path.is_file():
+                self.path.mkdir(parents=True, exist_ok=True)
+                vectors = self.encoder.encode(part)
                 print(f"{self.name}: {start}/{len(texts)}", file=sys.stderr, flush=True)
-            np.save(path, np.concatenate(parts))
-        return np.load(path)
+                unfinished = path.with_suffix(".part.npy")
+                np.save(unfinished, vectors)
+                unfinished.replace(path)
+            parts.append(np.load(path))
+        return np.concatenate(parts)
 
 
-def rows_of(collection: Collection, minilm: Any) -> list[dict[str, Any]]:
+def rows_of(collection: Collection, minilm: Any, python: Path | None) -> list[dict[str, Any]]:
     """A row for each method that is there."""
     from cabinos.index.static import built_in
 
-    makers: dict[str, Callable[[Sequence[Document]], Search]] = {
-        "fts5": fts5,
-        "bm25s": bm25s,
-        "static": lambda d: dense(d, built_in()),
-        "cabin": lambda d: cabin(d, built_in()),
-    }
-    if minilm is not None:
-        makers |= {
-            "minilm": lambda d: dense(d, minilm),
-            "cabin-minilm": lambda d: cabin(d, minilm),
-        }
-    rows: list[dict[str, Any]] = []
+    makers: dict[str, Callable[[Sequence[Document]], Search]] = {"fts5": fts5, "bm25s": bm25s}
+    encoders = {"static": built_in()} | ({} if minilm is None else {"minilm": minilm})
+    for name, encoder in encoders.items():
+        suffix = "" if name == "static" else f"-{name}"
+        makers[name] = partial(dense, encoder=encoder)
+        makers[f"cabin{suffix}"] = partial(cabin, encoder=encoder)
+    rows = []
     for name, make in makers.items():
-        began = time.process_time()
-        try:
-            search = make(collection.documents)
-        except ImportError as error:
-            rows.append({"collection": collection.name, "method": name, "missing": str(error)})
-            continue
-        built, scores, times = time.process_time() - began, [], []
-        for query in collection.queries:
-            began = time.process_time()
-            ranked = search(query.text)
-            times.append(1000 * (time.process_time() - began))
-            scores.append(ndcg(ranked, query.relevant))
-        rows.append(
-            {
-                "collection": collection.name,
-                "method": name,
-                **score_of(scores),
-                **times_of(times),
-                "build_s": round(built, 2),
-                "scores": [round(score, 4) for score in scores],
-            }
-        )
-        print_row(rows[-1])
+        rows.append(row_of(collection, name, lambda make=make: searched(collection, make)))
+    if python is not None:
+        for name, encoder in encoders.items():
+            peer = partial(txtai, collection, encoder, python)
+            rows.append(row_of(collection, f"txtai-{name}", peer))
     return rows
+
+
+def searched(
+    collection: Collection, make: Callable[[Sequence[Document]], Search]
+) -> tuple[float, list[Sequence[str]], list[float]]:
+    """Seconds to build, what each query found, and milliseconds of each."""
+    began = time.process_time()
+    search = make(collection.documents)
+    built, ranked, times = time.process_time() - began, [], []
+    for query in collection.queries:
+        began = time.process_time()
+        ranked.append(search(query.text))
+        times.append(1000 * (time.process_time() - began))
+    return built, ranked, times
+
+
+def row_of(
+    collection: Collection,
+    name: str,
+    run: Callable[[], tuple[float, list[Sequence[str]], list[float]]],
+) -> dict[str, Any]:
+    """A method's row, printed too."""
+    row: dict[str, Any] = {"collection": collection.name, "method": name}
+    try:
+        built, ranked, times = run()
+    except ImportError as error:
+        row["missing"] = str(error)
+    else:
+        scores = [
+            ndcg(found, query.relevant)
+            for found, query in zip(ranked, collection.queries, strict=True)
+        ]
+        row |= {**score_of(scores), **times_of(times), "build_s": round(built, 2)}
+        row["scores"] = [round(score, 4) for score in scores]
+    print_row(row)
+    return row
 
 
 def score_of(scores: Sequence[float]) -> dict[str, float]:
@@ -172,7 +226,7 @@ def times_of(times: Sequence[float]) -> dict[str, float]:
 def print_row(row: dict[str, Any]) -> None:
     """One line of the table."""
     if "missing" in row:
-        print(f"{row['collection']:<10} {row['method']:<13} not installed")
+        print(f"{row['collection']:<10} {row['method']:<13} not there: {row['missing']}")
         return
     print(
         f"{row['collection']:<10} {row['method']:<13} {row['ndcg10']:.3f}  "
@@ -204,6 +258,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the collections")
     parser.add_argument("--minilm", type=Path, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--cache", type=Path, help="where MiniLM's vectors are kept")
+    parser.add_argument("--txtai-python", type=Path, help="of an environment that has txtai")
     parser.add_argument("--only", nargs="*", default=["scifact", "cranfield"])
     parser.add_argument("--quick", action="store_true", help="this repository's docs; no files")
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/retrieval")
@@ -220,7 +275,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     gains: list[dict[str, Any]] = []
     for collection in chosen:
-        found = rows_of(collection, minilm)
+        found = rows_of(collection, minilm, options.txtai_python)
         singles = ("fts5", "bm25s", "static", "minilm")
         ours = [row["method"] for row in found if row["method"].startswith("cabin")]
         gains += [{"collection": collection.name, **beside(found, o, singles)} for o in ours]

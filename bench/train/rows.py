@@ -80,7 +80,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--micro-tokens", type=int, default=4096)
+    parser.add_argument("--quick", action="store_true", help="one turn of a quarter of the tokens")
     options = parser.parse_args()
+    if options.quick:
+        options.turns, options.micro_tokens = 1, LINE
     torch.set_num_threads(options.threads)
     model = Llama(SHAPE, choose_machine("cpu").dtype)
     model.initialize(torch.Generator().manual_seed(1))

@@ -4,8 +4,9 @@
 
 DATA is a data folder with the stored set (`cabin data get --eval chinchilla_runs`): 245 runs that
 Besiroglu et al. 2024 (arXiv:2404.10102) read off a figure of Hoffmann et al. 2022. Their estimate
-is from 240 of them; the five left out are those with the fewest tokens to a parameter (below 0.42).
-All 245 are fitted too, and reported. Goals: each of the five numbers within 3 % of the published.
+is from 240 of them. Here the five with the fewest tokens to a parameter (below 0.42) are left out;
+that these are the publication's five is a guess. All 245 are fitted too, and reported. Goals: each
+of the law's numbers within 3 % of the published.
 
 `--quick`: fewer starts and no bootstrap; without DATA, points made of the published law instead.
 """

@@ -2,6 +2,7 @@
 
     python bench/workshop/compress.py --quick
     python bench/workshop/compress.py --data FOLDER --canterbury FILE [--bytes N] [--hf FOLDER]
+    python bench/workshop/compress.py --canterbury FILE --whole
 
 Texts: the first N bytes of each Canterbury text, of held-out books and of held-out textbooks (N is
 64 KiB by default: a laptop packs some kilobytes a second). Rivals get the same bytes, and, as they
@@ -11,6 +12,8 @@ even then: weights / (their rate on the whole - ours). Coder loss is the packed 
 cross-entropy of the model's own softmax in float64, of the model alone (--plain), on 8 KB; `gain`
 is what mixing saves. With --hf, the same weights are run as llama-zip does: one forward pass of
 transformers for each token, a softmax in torch, and an arithmetic coder.
+
+`--whole` packs all of each text, and does no more with it: not even back, which the other way does.
 
 `--quick` needs no data: it packs a page of the demo's book. Prints a table, and one JSON line last.
 """
@@ -210,6 +213,31 @@ def fuzz(predictor: Predictor, large: int) -> dict[str, bool]:
     return results
 
 
+def only_packed(arguments: argparse.Namespace) -> None:
+    """Whole texts, in chunks of the size that the command takes by default."""
+    others = rivals()
+    facts: dict[str, Any] = {
+        "machine": platform.processor() or platform.machine(), "chunk": WHOLE, "texts": {},
+    }  # fmt: skip
+    target = ROOT / "bench" / "results" / "workshop" / "compress-whole.json"
+    with Predictor(BASE, threads=1) as predictor:
+        for name, data in texts(arguments.data, arguments.canterbury).items():
+            packed, began = io.BytesIO(), time.process_time()
+            compress(io.BytesIO(data), packed, predictor, chunk=WHOLE)
+            seconds = time.process_time() - began
+            sizes = {"cabin": len(packed.getvalue())} | {
+                rival: pack(data) for rival, pack in others.items()
+            }
+            facts["texts"][name] = {
+                "bytes": len(data),
+                "bits_per_byte": {rival: 8 * size / len(data) for rival, size in sizes.items()},
+                "pack_bytes_per_cpu_second": len(data) / seconds,
+            }
+            print(name, facts["texts"][name], flush=True)
+            target.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(facts))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="6 KB of the demo's book")
@@ -218,6 +246,7 @@ def main() -> None:
         "--canterbury", type=Path, metavar="FILE", help='lines of {"name", "text"}; may be .xz'
     )
     parser.add_argument("--bytes", type=int, default=1 << 16, help="of each text")
+    parser.add_argument("--whole", action="store_true", help="all of each text, only packed")
     parser.add_argument("--hf", type=Path, help="the same weights as a Hugging Face folder")
     parser.add_argument("--large", type=int, default=50_000_000, help="bytes of the large files")
     arguments = parser.parse_args()
@@ -225,6 +254,9 @@ def main() -> None:
     large = 300_000 if arguments.quick else arguments.large
     if not arguments.quick and not (arguments.data or arguments.canterbury):
         parser.error("give --data FOLDER or --canterbury FILE, or --quick")
+    if arguments.whole:
+        only_packed(arguments)
+        return
     name = "compress-quick" if arguments.quick else "compress"
     target = ROOT / "bench" / "results" / "workshop" / f"{name}.json"
     target.parent.mkdir(parents=True, exist_ok=True)

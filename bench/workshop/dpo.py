@@ -15,7 +15,6 @@ battles as well. `--quick`: one seed, hardly trained, to see that it works.
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -37,7 +36,7 @@ from cabinos.train.rl.rollouts import Rollout  # noqa: E402
 from cabinos.train.rl.stream import Policy  # noqa: E402
 from cabinos.train.rows import open_speech  # noqa: E402
 from cabinos.train.saved import load_run  # noqa: E402
-from small_brain import CONTEXT, OPTIONS, distinct, tuned, write_lines  # noqa: E402
+from small_brain import CONTEXT, OPTIONS, distinct, tuned, workplace, write_lines  # noqa: E402
 
 ROW = 40  # tokens, at most: a puzzle with its solution
 FIRST = 1_000_000  # the puzzles that pairs are made of are none that were fine-tuned on
@@ -141,6 +140,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep runs there; they go on")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--puzzles", type=int, default=1000)
     parser.add_argument("--held", type=int, default=400)
@@ -158,8 +158,8 @@ def main() -> int:
         arguments.seeds, arguments.puzzles, arguments.held, arguments.tokens = 1, 30, 40, 40_000
         arguments.numbers = 2
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="cabin-bench-") as folder:
-        rows = [one_seed(arguments, Path(folder), n + 1) for n in range(arguments.seeds)]
+    with workplace(arguments.work) as folder:
+        rows = [one_seed(arguments, folder, n + 1) for n in range(arguments.seeds)]
     wins, losses, count = (sum(row[k] for row in rows) for k in ("wins", "losses", "battles"))
     score = wins + (count - wins - losses) / 2
     low, high = wilson(score, int(count))

@@ -1,6 +1,7 @@
-"""What GRPO adds to fine-tuning, on cases that no training saw.
+"""What GRPO, or PPO, adds to fine-tuning, on cases that no training saw.
 
     python bench/workshop/grpo.py                                    # Countdown, three seeds
+    python bench/workshop/grpo.py --method ppo
     python bench/workshop/grpo.py --base RUN --task tools --seeds 1  # a brain with tools
 
 Countdown: a small model of its own is fine-tuned on puzzles with their solutions, then learns from
@@ -11,12 +12,13 @@ tools: conversations through the kernel, judged by the state that they leave; go
 templates that are withheld from training. It takes hours on a CPU.
 
 Shares stand with 95 % Wilson intervals. `drift` is how far the engine's log-probabilities are from
-torch's, on what was played. `--quick`: one seed and a few rounds, to see that it works.
+torch's, on what was played. Both methods get as many answers; PPO learns in four passes over the
+answers of a round and GRPO in one, each as `cabin rl train` does by default. `--quick`: one seed
+and a few rounds, to see that it works.
 """
 
 import argparse
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,14 +31,14 @@ sys.path[1:1] = [str(ROOT / "bench" / "engine"), str(ROOT), str(ROOT / "src")]
 import harness  # noqa: E402
 from cabinos.lab.evaluate.scoring import wilson  # noqa: E402
 from cabinos.lab.practice import ToolUse  # noqa: E402
-from cabinos.train.rl.config import RlConfig  # noqa: E402
+from cabinos.train.rl.config import PpoConfig, RlConfig  # noqa: E402
 from cabinos.train.rl.countdown import Countdown, write_rows  # noqa: E402
 from cabinos.train.rl.rounds import figures  # noqa: E402
 from cabinos.train.rl.stream import Policy  # noqa: E402
 from cabinos.train.rl.train import rl  # noqa: E402
 from cabinos.train.rows import open_speech  # noqa: E402
 from cabinos.train.saved import load_run  # noqa: E402
-from small_brain import OPTIONS, distinct, tuned  # noqa: E402
+from small_brain import OPTIONS, distinct, tuned, workplace  # noqa: E402
 
 if TYPE_CHECKING:
     from cabinos.train.rl.task import Task
@@ -58,7 +60,8 @@ def one_seed(
 ) -> tuple[list[dict[str, Any]], list[float]]:
     """Before and after, from one seed; and the rewards of all rounds."""
     task: Task
-    config = RlConfig(
+    kind = PpoConfig if arguments.method == "ppo" else RlConfig
+    config = kind(
         rounds=arguments.rounds, cases=arguments.cases, samples=8, context=arguments.context,
         answer_tokens=arguments.answer_tokens, micro_tokens=4096, seed=seed,
         matrix_rate=arguments.matrix_rate, other_rate=arguments.matrix_rate / 3,
@@ -73,7 +76,7 @@ def one_seed(
     else:
         task, base = ToolUse(arguments.data), arguments.base
     made = time.perf_counter() - begin
-    out = folder / f"rl-{seed}"
+    out = folder / f"{arguments.method}-{seed}"
     run = rl(config, base, task, out, OPTIONS)
     rounds = list(figures(out))
     common = {
@@ -119,6 +122,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--method", choices=["grpo", "ppo"], default="grpo")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep runs there; they go on")
     parser.add_argument("--task", choices=["countdown", "tools"], default="countdown")
     parser.add_argument("--base", type=Path, help="the folder of a run; default: one is made")
     parser.add_argument("--data", type=Path, help="a data folder, for more words")
@@ -141,15 +146,15 @@ def main() -> int:
     arguments.context, arguments.answer_tokens = (1024, 256) if tools else (128, 40)
     torch.set_num_threads(1)
     rows, rewards = [], []
-    with tempfile.TemporaryDirectory(prefix="cabin-bench-") as folder:
+    with workplace(arguments.work) as folder:
         for seed in range(1, arguments.seeds + 1):
-            more, course = one_seed(arguments, Path(folder), seed)
+            more, course = one_seed(arguments, folder, seed)
             rows += more
             rewards.append(course)
     rows += [pooled(rows, decoding, arguments.task) for decoding in ("greedy", "sampled")]
     names = ("rounds", "cases", "tokens", "numbers", "largest", "matrix_rate")
     detail = {name: getattr(arguments, name) for name in names} | {"rewards": rewards}
-    return harness.report(f"grpo-{arguments.task}", arguments, rows, detail=detail)
+    return harness.report(f"{arguments.method}-{arguments.task}", arguments, rows, detail=detail)
 
 
 if __name__ == "__main__":

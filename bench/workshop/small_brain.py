@@ -6,7 +6,9 @@ shapes none that anybody ships.
 """
 
 import json
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ OPTIONS = Options(
 
 def fresh(folder: Path, texts: Iterable[str], seed: int) -> Path:
     """A Hugging Face folder with random weights, and a tokenizer of the texts."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = train(texts, VOCABULARY)
     tokenizer.save(str(folder / "tokenizer.json"))
     shape = ModelConfig.from_depth(DEPTH, vocabulary=tokenizer.get_vocab_size(), context=CONTEXT)
@@ -42,9 +44,22 @@ def fresh(folder: Path, texts: Iterable[str], seed: int) -> Path:
     return export_hf(model, folder / "tokenizer.json", folder / "hf")
 
 
+@contextmanager
+def workplace(given: Path | None) -> Iterator[Path]:
+    """Where runs are made: a folder of one's own, in which they go on, or one that is removed."""
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="cabin-bench-") as folder:
+        yield Path(folder)
+
+
 def tuned(folder: Path, rows: Path, tokens: int, seed: int) -> Path:
     """A run's folder: a fresh model, fine-tuned on the rows for so many tokens."""
-    base = fresh(folder / "fresh", texts_of(rows), seed)
+    base = folder / "fresh" / "hf"
+    if not base.is_dir():
+        fresh(folder / "fresh", texts_of(rows), seed)
     config = TuneConfig(
         tokens=tokens, batch_tokens=1024, micro_tokens=1024, context=CONTEXT,
         matrix_rate=0.02, other_rate=0.01, decay=0.6, seed=seed,

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
 from click.testing import CliRunner
@@ -37,6 +38,18 @@ def test_there_and_back(file: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.txt").read_text() == TEXT
     run(decompress_command, packed, "--force")
     assert file.read_text() == TEXT
+
+
+def test_noise_is_stored_and_nobody_waits_for_the_model(tmp_path: Path) -> None:
+    noise = Random(1).randbytes(300_000)
+    (tmp_path / "noise").write_bytes(noise)
+    said = run(compress_command, tmp_path / "noise")
+    assert "begin as no text" in " ".join(said.split())
+    assert "kB/s" not in said
+    packed = tmp_path / "noise.cz"
+    assert 0 < packed.stat().st_size - len(noise) < 100
+    assert "bits a byte" not in run(decompress_command, packed, "-o", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == noise
 
 
 def test_through_pipes(cabin: Cabin) -> None:

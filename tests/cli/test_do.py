@@ -125,6 +125,17 @@ def test_a_model_that_fails_stops_the_process(cabin: Cabin) -> None:
     assert "strings" in data["why"]
 
 
+@pytest.mark.parametrize("flag", ["--plan", "--no-plan"])
+def test_a_plan_is_wanted_or_not(cabin: Cabin, flag: str) -> None:
+    """The puppet says whatever back: that is no plan, and it goes on."""
+    done = cabin.json("do", "say hello", flag)
+    assert done["text"] == "hello"
+    steps = cabin.json("replay", str(done["pid"]))["steps"]
+    assert [name for step in steps for name in step.values()].count("think") == (
+        2 if flag == "--plan" else 1
+    )
+
+
 def test_a_budget_stops_it_and_cont_raises_it(cabin: Cabin) -> None:
     result = cabin("say hi", "--budget-tokens", "10")
     assert result.returncode == 3

@@ -4,10 +4,12 @@ import json
 import signal
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from cabinos.cli import eval as eval_module
+from cabinos.cli.emerge import FEWER, _limits, emerge_command
 from cabinos.cli.eval import NAMES
 from cabinos.lab.evaluate.suites import NEEDS, SUITES
 from tests.cli.support import Cabin
@@ -73,6 +75,21 @@ def test_what_is_missing_is_said(cabin: Cabin, model: Path) -> None:
     assert "no such model" in cabin("eval", "nobody").stderr
     result = cabin("emerge", cabin.home)
     assert result.returncode == 1
+
+
+def test_cases_of_a_snapshot_may_be_limited_by_suite(tmp_path: Path) -> None:
+    def limits(*given: str) -> dict[str, int]:
+        return _limits(click.Context(emerge_command), emerge_command.params[0], given)
+
+    assert limits() == FEWER
+    assert limits("100") == {"blimp": 100, "facts": 100, "sums": 100, "bytes": 64}
+    assert limits("bytes=12", "100", "blimp=670") == {
+        "blimp": 670, "facts": 100, "sums": 100, "bytes": 12,
+    }  # fmt: skip
+    for wrong in ("0", "many", "clinc=3", "=", "blimp="):
+        result = CliRunner().invoke(emerge_command, [str(tmp_path), "--limit", wrong])
+        assert result.exit_code == 2
+        assert "write it as 100, or as blimp=100" in " ".join(result.output.split())
 
 
 def test_another_model_is_not_mixed_in(cabin: Cabin, model: Path, tmp_path: Path) -> None:

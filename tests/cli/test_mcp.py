@@ -105,6 +105,42 @@ def test_notes_keep_the_label_of_who_wrote_them(cabin: Cabin) -> None:
     assert note["label"] == "untrusted"
 
 
+def test_what_is_for_this_machine_alone_is_told_only_if_allowed(cabin: Cabin) -> None:
+    cabin("exec", "notes_remember(text='the safe opens with 4711')")  # the brain is on it
+
+    async def main(*options: str) -> tuple[Any, Any, Any]:
+        async with connected(cabin, *options) as client:
+            found = await call(client, "memory_search", query="safe")
+            request = 'call notes_recall {"query": "safe"}'
+            pid = (await call(client, "spawn", request=request, stay=True))["pid"]
+            told = await call(client, "wait", pid=pid)
+            (row,) = [one for one in (await call(client, "ps"))["processes"] if one["pid"] == pid]
+            return found, told, row
+
+    found, told, row = asyncio.run(main())
+    assert found["notes"] == []
+    assert "--private" in found["left_out"]
+    assert told["answer"] is None
+    assert "--private" in told["private"]
+    assert told["title"] == row["title"] == ""
+    assert "4711" not in str((found, told, row))
+    found, told, row = asyncio.run(main("--private"))
+    assert "left_out" not in found
+    assert [note["text"] for note in found["notes"]] == ["the safe opens with 4711"]
+    assert "4711" in told["answer"]
+    assert "notes_recall" in row["title"]
+
+
+def test_notes_are_found_by_what_they_mean(cabin: Cabin) -> None:
+    async def main() -> None:
+        async with connected(cabin) as client:
+            await call(client, "remember", text="my sister loves roses")
+            (note,) = (await call(client, "memory_search", query="flowers"))["notes"]
+            assert note["text"] == "my sister loves roses"
+
+    asyncio.run(main())
+
+
 def test_errors_are_told_as_results(cabin: Cabin) -> None:
     async def main() -> None:
         async with connected(cabin) as client:

@@ -31,6 +31,22 @@ def test_each_provider_opens(chat_model: ChatModelMaker) -> None:
     assert (claude.name, claude.window, claude.local) == ("claude", 200_000, False)
 
 
+def test_who_can_plan_is_a_guess_that_the_table_corrects(
+    chat_model: ChatModelMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plans(**table: Any) -> bool:
+        (model,) = open_models({"m": table})
+        return bool(model.plans)  # type: ignore[attr-defined]
+
+    here = {"provider": "local", "path": str(chat_model())}
+    assert [plans(**OPENAI), plans(**OPENAI, plans=False)] == [True, False]
+    assert [plans(**here), plans(**here, plans=True)] == [False, True]
+    monkeypatch.setattr("cabinos.drivers.model.local.PLANS", 100)  # parameters
+    assert [plans(**here), plans(**here, tools_shown=3), plans(**here, plans=False)] == [
+        True, False, False,
+    ]  # fmt: skip
+
+
 def test_a_key_is_looked_for_only_at_its_own_service() -> None:
     def key_name(**options: Any) -> str | None:
         (model,) = open_models({"m": {"model": "m", "window": 9, **options}})

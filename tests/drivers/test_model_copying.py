@@ -220,6 +220,35 @@ def test_what_has_no_sum_is_not_calculated(said: str, fits: bool) -> None:
     assert callable_with(calculate.calculate.parameters, given) is fits
 
 
+@pytest.mark.parametrize(
+    ("said", "fits"),
+    [
+        ("what did i say about the boiler?", True),
+        ("where are my keys", True),
+        ("where does Ana live?", True),
+        ("where does ana live", True),
+        ("what is Ana's number", True),
+        ("what gate does KX1258 leave from", False),
+        ("how long is it to the station?", False),
+        ("why is the sky blue", False),
+        ("what's the capital of the country", False),
+    ],
+)
+def test_what_nobody_can_have_told_is_not_recalled(said: str, fits: bool) -> None:
+    recall = next(t for t in notes.driver({"zone": "UTC"}).tools if t.name == "notes_recall")
+    assert callable_with(recall.parameters, sources([Message("user", said)])) is fits
+
+
+def test_a_zone_that_cannot_be_read_is_left_out(tokenizer: Tokenizer) -> None:
+    now = next(t for t in clock.driver({"zone": "UTC"}).tools if t.name == "clock_now")
+    for said, may in (("the time in Oslo?", "Oslo"), ("is UA 894 on time?", None)):
+        made = constraint(tokenizer, said, [now])
+        assert allows(tokenizer, made, "clock_now", "{}")
+        for zone in ("Oslo", "UA 894", "time"):
+            written = json.dumps({"zone": zone})
+            assert allows(tokenizer, made, "clock_now", written) is (zone == may)
+
+
 def test_no_copy_goes_from_one_message_into_another(tokenizer: Tokenizer) -> None:
     said = [Message("user", "call Ana"), Message("assistant", "Bob?"), Message("tool", "Bob 5")]
     of = IN_WORDS.constraint([move], tokenizer, None, sources(said))

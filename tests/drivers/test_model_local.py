@@ -225,6 +225,13 @@ def test_tools_and_a_schema_together(chat_model: ChatModelMaker) -> None:
     assert set(json.loads(answered.text)) == {"x", "ok"}
 
 
+def test_tools_that_are_only_shown(chat_model: ChatModelMaker) -> None:
+    asked: Any = {"max_tokens": 150, "temperature": 0, "schema": SCHEMA, "calls": False}
+    thought = thinking(chat_model(follows=CALLS_A_TOOL), ThinkRequest(HELLO, TOOLS, **asked))
+    assert thought.calls == ()
+    assert set(json.loads(thought.text)) == {"x", "ok"}
+
+
 def test_the_next_turn_finds_the_call_in_the_prefix_cache(chat_model: ChatModelMaker) -> None:
     """A call is decoded in the very form in which the template shows it afterwards."""
 
@@ -617,3 +624,4 @@ def test_facts_are_those_of_the_file(chat_model: ChatModelMaker) -> None:
     assert model.count("") == 0
     assert model.count("<|im_end|>") > 1  # as ordinary text
     assert model.stats() is None
+    assert not model.plans  # it is far too small

@@ -21,6 +21,14 @@ from cabinos.drivers.model.statements import lists, statements
         ("note: Jordan is allergic to ketchup", "", "Jordan is allergic to ketchup"),
         ("cross shallot off the grocery list", "", "shallot"),
         ("erase #2", "", "#2"),
+        ("note 2 can go", "", "2"),
+        ("put milk on my list, then eggs", "", "eggs"),
+        ("we don't need leeks anymore, remove them from the list", "", "leeks"),
+        ("mark visit Leah as done", "", "visit Leah"),
+        ("remove buy stamps from my tasks", "", "buy stamps"),
+        ("remind me to cancel the newspaper", "", "cancel the newspaper"),
+        ("write hello world to work/a.txt", "work/a.txt", "hello world"),
+        ('put "milk and eggs" in a file called a.md', "a.md", "milk and eggs"),
     ],
 )  # fmt: skip
 def test_what_is_meant_is_offered(said: str, apart: str, meant: str) -> None:

@@ -120,6 +120,15 @@ def test_a_schema_is_strict_if_openai_would_take_it_so(
     assert openai_module._is_strict(schema) == strict
 
 
+@pytest.mark.parametrize(("api", "choice"), [("openai", "none"), ("anthropic", {"type": "none"})])
+def test_tools_that_are_only_shown(api: str, choice: object) -> None:
+    assert "tool_choice" not in sent(api, REQUEST)
+    body = sent(api, replace(REQUEST, calls=False))
+    assert body["tool_choice"] == choice
+    assert len(body["tools"]) == len(REQUEST.tools)
+    assert "tool_choice" not in sent(api, replace(REQUEST, calls=False, tools=()))
+
+
 def test_openai_itself_has_another_name_for_max_tokens() -> None:
     endpoint = Endpoint("smart", "gpt", OPENAI_URL, 1000)
     body = OpenAIModel(endpoint)._body(REQUEST, WireNames(()))
@@ -334,6 +343,17 @@ def test_a_schema_that_anthropic_would_not_take_is_made_to_fit() -> None:
     schema = body["output_config"]["format"]["schema"]
     assert schema["additionalProperties"] is False
     assert "minimum" not in schema["properties"]["x"]
+
+
+@pytest.mark.parametrize("free", [{"type": "object"}, {"type": "object", "properties": {}}])
+def test_a_schema_that_anthropic_would_hold_to_nothing_is_said_in_words(free: Any) -> None:
+    for schema in (free, {"type": "array", "items": free}, {**SCHEMA, "properties": {"x": free}}):
+        body = sent("anthropic", replace(REQUEST, schema=schema))
+        assert "output_config" not in body
+        said = body["messages"][-1]["content"][-1]["text"]
+        assert json.dumps(schema) in said
+    closed = {"type": "object", "additionalProperties": False}
+    assert "output_config" in sent("anthropic", replace(REQUEST, schema=closed))
 
 
 def test_a_server_error_is_a_model_error() -> None:

@@ -1,5 +1,6 @@
 """The index: what was put in is found, by words and by meaning, and what was taken out is gone."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -14,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinos.index import Index, Passage, SearchError, Source, in_memory, open_index, pack, search
+from cabinos.index.columns import Floats
 from cabinos.index.database import VERSION
-from cabinos.index.fusion import fuse
+from cabinos.index.fusion import best, fuse
 
 TEXTS = {
     "lease": "The rent is 900 euros a month.",
@@ -33,11 +35,12 @@ class Letters:
     batch = 3
     near = 0.1
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def encode(self, texts: Sequence[str]) -> Floats:
         rows = np.array(
             [[text.lower().count(chr(97 + at)) for at in range(26)] for text in texts], np.float32
         )
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        return rows
 
 
 def put(index: Index, texts: dict[str, str], kind: str = "note") -> None:
@@ -83,7 +86,7 @@ def test_hostile_queries_are_only_words(query: str) -> None:
 def test_words_that_are_nearly_everywhere_are_left_out_of_a_large_index(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cabinos.index.index.LARGE", 30)
+    monkeypatch.setattr("cabinos.index.postings.LARGE", 30)
     index = Index(None, None)
     put(index, {f"{n}": f"common word{n}" for n in range(40)})
     assert names(index, "common word7") == ["7"]
@@ -254,29 +257,82 @@ def test_the_users_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 # ---- the parts -----------------------------------------------------------------------------------
 
 
+def floats(*values: float) -> Floats:
+    return np.array(values, np.float32)
+
+
 def test_fusion_by_hand() -> None:
-    found = fuse({7: 4.0, 8: 2.0}, [9, 8], {8: 0.4, 9: 0.8}, 0.5)
-    assert [(one.id, one.score) for one in found] == [(7, 0.5), (8, 0.5), (9, 0.5)]
-    assert [(one.lexical_rank, one.dense_rank) for one in found] == [(1, 0), (2, 2), (0, 1)]
-    assert [one.id for one in fuse({}, [9, 8], {8: 0.4, 9: 0.8})] == [9, 8]
-    assert fuse({}, [], {}) == []
+    bm25, cosines = floats(4, 2, 0), floats(-0.1, 0.4, 0.8)
+    assert fuse(bm25, cosines, 0.5).tolist() == [0.5, 0.5, 0.5]
+    assert fuse(bm25, cosines, 0.25).tolist() == [0.75, 0.5, 0.25]
+    assert fuse(bm25, floats(0, 0, 0)).tolist() == [1, 0.5, 0]
+    assert fuse(floats(0, 0, 0), cosines).tolist() == [0, 0.5, 1]
+    assert fuse(floats(), floats()).tolist() == []
 
 
 @settings(deadline=None)
-@given(
-    st.dictionaries(st.integers(0, 30), st.floats(0.01, 50), max_size=20),
-    st.dictionaries(st.integers(0, 30), st.floats(-1, 1), max_size=20),
-)
-def test_fusion_keeps_everything_once_and_in_order(
-    lexical: dict[int, float], cosines: dict[int, float]
-) -> None:
-    nearest = sorted(cosines, key=lambda key: -cosines[key])
-    found = fuse(lexical, nearest, cosines)
-    assert {one.id for one in found} == lexical.keys() | cosines.keys()
-    assert len(found) == len({one.id for one in found})
-    scores = [one.score for one in found]
-    assert scores == sorted(scores, reverse=True)
-    assert all(0 <= score <= 1 + 1e-9 for score in scores)
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=30), st.integers(0, 40))
+def test_the_best_are_in_order_and_equals_as_they_stand(scores: list[float], limit: int) -> None:
+    places = best(np.array(scores, np.float32), limit).tolist()
+    assert places == sorted(range(len(scores)), key=lambda at: (-scores[at], at))[:limit]
+
+
+def test_bm25_by_hand() -> None:
+    index = Index(None, None)
+    put(index, {"a": "dog dogs cat", "b": "a bird and a cat", "c": "fish"})
+    index.put([Source("note", "d", (Passage("dog", heading="the dog"),))])
+    hits = {hit.name: hit for hit in index.search("Dog, dogs cat")}
+    idf = math.log(1 + (4 - 2 + 0.5) / (2 + 0.5))  # two of four hold "dog", two "cat"
+    mean = (3 + 5 + 1 + 3) / 4
+
+    def part(often: int, length: int) -> float:
+        return idf * often * 2.2 / (often + 1.2 * (0.25 + 0.75 * length / mean))
+
+    expected = {"a": part(2, 3) + part(1, 3), "b": part(1, 5), "d": part(2, 3)}
+    assert {name: hit.fused.bm25 for name, hit in hits.items()} == pytest.approx(expected)
+    assert [hits[name].fused.lexical_rank for name in "adb"] == [1, 2, 3]
+
+
+def test_a_long_passage_counts_all_its_words() -> None:
+    index = Index(None, None)
+    put(index, {"long": "dog " + "x " * 20_000, "short": "dog"})
+    index.search("dog")
+    assert index._columns.lengths.tolist() == [20_001, 1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.text("abcdef", min_size=1, max_size=8), min_size=1, max_size=12))
+def test_centred_cosines_are_those_of_centred_vectors(texts: list[str]) -> None:
+    index = Index(None, Letters())
+    put(index, {str(at): text for at, text in enumerate(texts)} | {"nothing": "123"})
+    index.search("a")
+    columns, (query,) = index._columns, Letters().encode(["abba"])
+    places = np.arange(columns.count)
+    ours = columns.centred_cosines(query, columns.cosines(query), places)
+    assert ours == pytest.approx(columns.vectors(places) @ columns.centred(query), abs=1e-4)
+    assert ours[-1] == 0
+    mean = sum(Letters().encode([text])[0] for text in texts) / (len(texts) + 1 + 100)
+    assert columns.centred(query) == pytest.approx(
+        (query - mean) / np.linalg.norm(query - mean), abs=0.02
+    )
+
+
+def test_what_the_best_say_brings_what_the_query_does_not() -> None:
+    index = Index(None, Letters())
+    put(index, {"best": "zzq xyxyxyxy", "like": "xyxyxyzxyxy", "else": "abcdefgzab"})
+    hits = index.search("zzq")
+    assert [hit.name for hit in hits[:2]] == ["best", "like"]
+    assert hits[1].fused.likeness > 2 * hits[1].fused.cosine
+    assert hits[-1].fused.likeness < hits[1].fused.likeness
+
+
+def test_vectors_that_another_program_fills_in_are_seen(tmp_path: Path) -> None:
+    with Index(tmp_path / "i.db", None) as bare:
+        put(bare, TEXTS)
+    with Index(tmp_path / "i.db", Letters()) as one, Index(tmp_path / "i.db", Letters()) as two:
+        assert one.search("rent")[0].fused.dense_rank == 0
+        assert list(two.encode_missing()) == [4, 1]
+        assert one.search("rent")[0].fused.dense_rank > 0
 
 
 def test_packing_keeps_the_budget_and_cites() -> None:

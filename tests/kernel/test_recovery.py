@@ -18,6 +18,7 @@ import pytest
 
 from cabinos.kernel.budget import Budget
 from cabinos.kernel.driver import Message, ThinkRequest, Thought, Tool, tool
+from cabinos.kernel.images.plan import HOW
 from cabinos.kernel.kernel import Kernel, Spawn
 from cabinos.kernel.process import State
 from cabinos.store.database import Statement, Store
@@ -28,12 +29,21 @@ MOST = 40  # crashes that are tried of each scenario
 
 
 class Planner(ScriptedModel):
-    """Does what the first message of the user, a plan in JSON, says: a function of the messages."""
+    """Does what the first message of the user, a plan in JSON, says: a function of the messages.
+
+    Where it says what to plan, that is the answer when it is asked for a plan.
+    """
+
+    plans = True
 
     async def think(self, request: ThinkRequest) -> Thought:
         await asyncio.sleep(0.001 * (request.pid % 3))
         first = next(m for m in request.messages if m.role == "user")
         plan, _ = json.JSONDecoder().raw_decode(first.text)
+        if request.messages[-1].text.endswith(HOW):
+            return Thought(json.dumps({"steps": plan.get("planned", [])}))
+        if request.messages[-1].text.startswith("The plan was carried out."):
+            return Thought(request.messages[-1].text.splitlines()[-2])
         done = sum(1 for m in request.messages if m.calls)
         if done < len(plan["steps"]):
             return calls(*((name, arguments) for name, arguments in plan["steps"][done]))
@@ -50,8 +60,8 @@ def answers_are_here(messages: Sequence[Message]) -> None:
             assert [call.id for call in message.calls] == [m.call_id for m in behind]
 
 
-def plan(*steps: Sequence[tuple[str, dict[str, Any]]], answer: str = "done") -> str:
-    return json.dumps({"steps": steps, "answer": answer})
+def plan(*steps: Sequence[tuple[str, dict[str, Any]]], answer: str = "done", **more: Any) -> str:
+    return json.dumps({"steps": steps, "answer": answer, **more})
 
 
 @dataclass
@@ -227,10 +237,24 @@ async def parallel(k: Kernel) -> None:
     )
 
 
+async def planning(k: Kernel) -> None:
+    """What would be read is held back; one plan comes, one does not."""
+    fire = {"tool": "fire", "arguments": {"what": "a"}}
+    look = {"tool": "look", "arguments": {"what": {"result": 1}}}
+    steps = [{"tool": "fetch", "arguments": {"size": 5}}, fire, look]
+    fetch = ("fetch", {"size": 3000})
+    await k.spawn_many(
+        [
+            Spawn(request=plan([fetch], planned=steps)),
+            Spawn(request=plan([fetch, ("look", {"what": "b"})], [("mail", {"what": "c"})])),
+        ]
+    )
+
+
 ASK = {"question": "which?"}
 
 
-@pytest.mark.parametrize("scenario", [alone, family, crowd, parallel])
+@pytest.mark.parametrize("scenario", [alone, family, crowd, parallel, planning])
 def test_every_crash_comes_to_the_same_end(tmp_path: Path, scenario: Start) -> None:
     life = Life(tmp_path, Outside())
 

@@ -1,6 +1,7 @@
 """A little of what the benches do at length: the fuzz, a few mutants, AgentDojo where it is."""
 
 import ast
+import asyncio
 import importlib
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A script of bench/security by its name."""
     monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
     yield importlib.import_module
-    for name in ("common", "fuzz", "mutants"):
+    for name in ("common", "fuzz", "mutants", "planning"):
         sys.modules.pop(name, None)
 
 
@@ -43,6 +44,16 @@ def test_there_are_mutants_of_every_file(bench: Any) -> None:
         made = {what: ast.unparse(tree) for what, _, tree in mutants.spots(ast.parse(source))}
         assert len(made) > 5
         assert ast.unparse(ast.parse(source)) not in made.values()
+
+
+def test_a_plan_costs_no_call_where_it_is_carried_out(bench: Any, tmp_path: Path) -> None:
+    planning = bench("planning")
+    found = {}
+    for mode in ("default", "not wanted"):
+        (tmp_path / mode).mkdir()
+        found[mode] = asyncio.run(planning.episode(tmp_path / mode, "reads, then acts", mode))
+    assert found["default"] == {"thoughts": 3, "questions": 0, "sent": 1}
+    assert found["not wanted"] == {"thoughts": 3, "questions": 1, "sent": 1}
 
 
 def test_agentdojo_gets_nothing_through() -> None:

@@ -9,6 +9,7 @@ from openai.types.responses.response_input_item_param import McpApprovalResponse
 
 from cabinos.kernel.driver import Thought, tool
 from tests.kernel.models import ScriptedModel, calls
+from tests.security.test_plan_first import Planning
 from tests.serve.served import served
 from tests.serve.test_responses import WEATHER, outputs
 
@@ -86,6 +87,41 @@ def test_a_question_to_a_person_is_read_again(tmp_path: Path) -> None:
         )
         assert second.output_text == "done"
         assert same(client, first)
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_plan_is_no_part_of_the_answer(tmp_path: Path, comes: bool) -> None:
+    """The calls that it took the place of have failed; without one they are made."""
+    told: list[str] = []
+
+    @tool(effect="pure")
+    async def look() -> str:
+        """Looks."""
+        return "seen"
+
+    @tool(effect="raw", label="trusted")
+    async def tell(whom: str) -> str:
+        """Tells somebody."""
+        told.append(whom)
+        return "told"
+
+    plan = '{"steps": [{"tool": "look"}, {"tool": "tell", "arguments": {"whom": "bob"}}]}'
+    model = Planning(plan if comes else "", calls(("look", {})), "done", "done")
+    with served(tmp_path, model, tools=[look, tell]) as server:
+        client = server.client()
+        first = client.responses.create(model="cabin", input="Tell bob what there is.")
+        assert first.output_text == "done"
+        [call, _] = first.output
+        assert call.type == "mcp_call"
+        assert (call.status, call.output) == (("failed", None) if comes else ("completed", "seen"))
+        assert first.usage is not None
+        assert first.usage.output_tokens >= 50  # the plan's are among them
+        assert same(client, first)
+        stream = client.chat.completions.create(
+            model="cabin", messages=[{"role": "user", "content": "Tell bob."}], stream=True
+        )
+        assert "".join(c.choices[0].delta.content or "" for c in stream if c.choices) == "done"
+    assert told == (["bob"] if comes else [])
 
 
 def test_a_response_that_was_taken_back_is_gone(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def loss_of(
     return Rewarded(table, tiny(**changes))(  # type: ignore[arg-type]
         torch.tensor([[1, 2]]), torch.tensor([3, 4]), torch.tensor([0, 1]), bits,
         torch.full((2,), advantage), torch.ones(2), torch.tensor(old), torch.zeros(2),
+        torch.zeros(2), torch.zeros(2),
     )  # fmt: skip
 
 

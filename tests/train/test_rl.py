@@ -178,7 +178,7 @@ def test_what_teaches_nothing_does_not_go_through_the_model(policy: Policy, tmp_
     write_round(round_path(tmp_path, 0), told, level)
     batch = RoundStream(policy, None, tiny(), tmp_path, Processes(0, 1)).batch(0)
     assert batch.count == 8
-    assert [lesson.advantage for lesson in batch.lessons] == [0.0]
+    assert [lesson.credit.advantages.any() for lesson in batch.lessons] == [False]
     idle = batch.parts(1, 2)  # a process that has nothing to do keeps step
     assert len(idle) == 1
     assert not idle[0].weights.any()

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from cabinos.answers.extract import extract, rarity, threshold
@@ -10,10 +12,14 @@ from cabinos.answers.question import read_question
 from cabinos.answers.quote import Answer, Quote
 from cabinos.drivers.ranking import stems
 from cabinos.drivers.reader import Passage, Reader
+from cabinos.index import Index, Source, in_memory
+from cabinos.index import Passage as Piece
 
 __all__ = ["INSTRUCTIONS", "NOT_HERE", "SCHEMA", "Library", "shown_to_brain"]
 
 READ = 5  # passages that are looked into, and shown to a brain
+ENCODED = 20_000  # passages that are searched by meaning, too: ten seconds; more by words alone
+SAMPLE = 4_000  # passages from which it is learnt how rare words are
 TOGETHER = 300  # characters: shorter passages are read with those that follow in their file
 NOT_HERE = "Not in these documents."
 
@@ -48,29 +54,50 @@ SCHEMA: dict[str, Any] = {
 
 
 class Library:
-    """Documents that were read, to be asked.
+    """Documents to be asked: what was read, or what the user's index has of them.
 
-    A line of a list, or a heading, says what it means only with its neighbours: short passages are
-    put together.
+    A line of a list, or a heading, says what it means only with its neighbours: short passages that
+    were read are put together.
     """
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.passages = list(together(passages))
-        self._stems = [stems(passage.text) for passage in self.passages]
-        self._rare = rarity(self._stems)
-        self._most = math.log(1 + len(self.passages))
+        few = len(self.passages) <= ENCODED
+        self._index = in_memory() if few else Index(None, None)
+        self._index.put(
+            Source("file", str(number), (Piece(one.text),))
+            for number, one in enumerate(self.passages)
+        )
+        self._under: Sequence[Path] = ()
+        self._weigh([one.text for one in self.passages[:: 1 + len(self.passages) // SAMPLE]])
 
     @classmethod
     def of(cls, reader: Reader) -> "Library":
         """What a reader has read."""
         return cls(reader.passages)
 
-    def find(self, question: str, limit: int = READ) -> list[Passage]:
-        """The passages that say most about a question, the best first."""
-        from cabinos.drivers.ranking import best_for
+    @classmethod
+    def indexed(cls, index: Index, under: Sequence[Path] = ()) -> "Library":
+        """What an open index has of files, all or those in some folders. It stays the caller's."""
+        library = cls.__new__(cls)
+        library.passages, library._index, library._under = [], index, under
+        ((last,),) = index.rows("SELECT coalesce(max(id), 0) FROM passage")
+        rows = index.rows("SELECT text FROM passage WHERE id % ? = 0", (1 + last // SAMPLE,))
+        library._weigh([text for (text,) in rows])
+        return library
 
-        order = best_for(read_question(question).stems, self._stems, limit)
-        return [self.passages[at] for at in order]
+    def _weigh(self, texts: Sequence[str]) -> None:
+        """Learns from a sample of the passages how rare words are."""
+        self._rare = rarity([stems(text) for text in texts])
+        self._most = math.log(1 + len(texts))
+
+    def find(self, question: str, limit: int = READ) -> list[Passage]:
+        """The passages that say most about a question, the best first: by words and by meaning."""
+        hits = self._index.search(question, limit, kinds=["file"], under=self._under)
+        return [
+            self.passages[int(hit.name)] if self.passages else of_hit(hit.name, hit.passage)
+            for hit in hits
+        ]
 
     def answer(self, question: str, limit: float | None = None) -> Answer:
         """The best answer that stands in the documents word for word.
@@ -91,6 +118,14 @@ class Library:
         passage = passages[found.passage]
         quote = Quote(found.sentence, passage.cite(passage.text.index(found.sentence)))
         return Answer(found.text, (quote,), found.confidence)
+
+
+def of_hit(name: str, piece: Piece) -> Passage:
+    """A passage of the index as one of a reader: its lines stay, with their numbers."""
+    lines = piece.text.split("\n")
+    starts = accumulate(len(line) + 1 for line in lines[:-1])
+    marks = tuple((start, piece.line + n) for n, start in enumerate(starts, 1))
+    return Passage(name, piece.text, piece.line, marks, piece.page)
 
 
 def together(passages: Sequence[Passage]) -> Iterator[Passage]:

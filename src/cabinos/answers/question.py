@@ -6,7 +6,7 @@ from typing import Literal
 
 from cabinos.drivers.ranking import stem, stems
 
-__all__ = ["KINDS", "Kind", "Question", "read_question"]
+__all__ = ["KINDS", "Kind", "Question", "is_question", "read_question"]
 
 Kind = Literal["person", "time", "place", "number", "reason", "name", "thing"]
 KINDS: tuple[Kind, ...] = ("person", "time", "place", "number", "reason", "name", "thing")
@@ -37,6 +37,7 @@ SIZES = frozenset(
     "many much long far tall high old large big deep wide fast often heavy hot cold thick quickly "
     "soon late early".split()
 )
+ASKING = frozenset("who whom whose when where why how what which".split())
 COUNTED = frozenset((stem("many"), stem("much")))  # say what is asked for, not about what
 
 
@@ -58,6 +59,14 @@ def read_question(text: str) -> Question:
     whole = kind == "reason" or (kind == "thing" and not {"what", "which"} & set(words))
     content = tuple(word for word in stems(text) if word not in COUNTED)
     return Question(text, kind, content, frozenset(map(stem, focus)), whole)
+
+
+def is_question(text: str) -> bool:
+    """Whether a text asks something, and is no list of words to look for."""
+    first = WORD.search(text.lower().replace("’", "'"))
+    return text.rstrip().endswith("?") or (
+        first is not None and first[0].partition("'")[0] in ASKING
+    )
 
 
 def _kind(words: list[str]) -> tuple[Kind, list[str]]:

@@ -94,11 +94,11 @@ def compress_command(
             return
         with _target(target) as out, _progress("packing", size, quiet) as told:
             if size and size > SHORTEST and not quiet:
-                _announce(predictor, size, not plain)
+                _announce(source, predictor, size, not plain)
             read, written = compress(
                 source, out, predictor, chunk=chunk, adapt=not plain, told=told
             )  # fmt: skip
-    _report(target, read, written, quiet, as_json)
+    _report(target, read, written, quiet, as_json, packing=True)
 
 
 @click.command("decompress")
@@ -211,9 +211,15 @@ def _target(path: Path) -> "Iterator[BinaryIO]":
 # ---- What a person sees --------------------------------------------------------------------------
 
 
-def _announce(predictor: "Predictor", size: int, adapt: bool) -> None:
-    from cabinos.lab.compress.chunk import pace
+def _announce(source: BinaryIO, predictor: "Predictor", size: int, adapt: bool) -> None:
+    """How long it will take, if the beginning of `source`, a file, is text."""
+    from cabinos.lab.compress.chunk import pace, reads_as_text
 
+    beginning = source.read(SHORTEST)
+    source.seek(0)
+    if not reads_as_text(beginning):
+        note(f"{size:,} bytes that begin as no text: what is none is packed with LZMA, or stored.")
+        return
     predictor.probe()  # warms it up
     speed = pace(predictor, adapt=adapt)
     threads = f"{predictor.threads} thread{'s' * (predictor.threads > 1)}"
@@ -251,11 +257,13 @@ def _progress(what: str, size: int | None, quiet: bool) -> Iterator[Callable[[in
         yield lambda done: bar.advance(task, done)
 
 
-def _report(target: Path, read: int, written: int, quiet: bool, as_json: bool) -> None:
+def _report(
+    target: Path, read: int, written: int, quiet: bool, as_json: bool, *, packing: bool = False
+) -> None:
     if as_json and str(target) != "-":
         print_json({"path": str(target), "read": read, "written": written})
     elif not quiet:
-        share = f" ({8 * written / read:.3f} bits a byte)" if read > written > 0 else ""
+        share = f" ({8 * written / read:.3f} bits a byte)" if packing and read > written else ""
         note(f"{target}: {read:,} → {written:,} bytes{share}", dim=False)
 
 

@@ -50,7 +50,11 @@ MOST_INPUT = 8 << 20  # bytes taken from stdin
     help="The answer is JSON that fits the JSON schema in this file.",
 )
 @click.option("--seed", type=int, metavar="N", help="Of the model's choices.")
-@click.option("--plan", is_flag=True, help="Plan all calls first, before anything is read.")
+@click.option(
+    "--plan/--no-plan",
+    default=None,
+    help="Plan all calls before anything is read; by default where it helps and the brain can.",
+)
 @click.option("--no-input", is_flag=True, help="Ask nobody: exit with 3 where a person is needed.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the answer, nothing on the way.")
 @as_json
@@ -60,7 +64,7 @@ def do_command(
     folders: tuple[str, ...],
     schema: Path | None,
     seed: int | None,
-    plan: bool,
+    plan: bool | None,
     no_input: bool,
     quiet: bool,
     as_json: bool,

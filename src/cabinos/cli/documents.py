@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cabinos.kernel.budget import Budget
     from cabinos.kernel.kernel import Kernel
 
-__all__ = ["NOT_FOUND", "answer_from"]
+__all__ = ["NOT_FOUND", "answer_from", "as_answer", "print_answer"]
 
 PATIENCE = 120.0  # seconds of reading
 DOCUMENTS = 500  # PDF, Word and HTML files of one question: each takes a process
@@ -56,7 +56,7 @@ def answer_from(
     if as_json:
         print_json(_report(answer, by, reader))
     else:
-        _print(answer)
+        print_answer(answer)
     if not answer.found:
         raise SystemExit(NOT_FOUND)
 
@@ -156,7 +156,8 @@ async def _result(kernel: "Kernel", pid: int) -> Any:
     return await kernel.process(pid).result()
 
 
-def _print(answer: "Answer") -> None:
+def print_answer(answer: "Answer") -> None:
+    """The answer with its quotes; or that there is none."""
     from cabinos.answers.ask import NOT_HERE
 
     if not answer.found:
@@ -174,14 +175,21 @@ def _shown(text: str) -> str:
     return rendered(text, Origin())[0] if sys.stdout.isatty() else visible(text)
 
 
-def _report(answer: "Answer", by: str, reader: "Reader") -> dict[str, Any]:
+def as_answer(answer: "Answer") -> dict[str, Any]:
+    """An answer for `--json`."""
     return {
         "found": answer.found,
         "answer": answer.text,
         "quotes": [{"words": quote.words, "where": quote.where} for quote in answer.quotes],
-        "by": by,
         "confidence": None if answer.confidence is None else round(answer.confidence, 3),
         "note": answer.note,
+    }
+
+
+def _report(answer: "Answer", by: str, reader: "Reader") -> dict[str, Any]:
+    return {
+        **as_answer(answer),
+        "by": by,
         "files": reader.files,
         "unread": reader.unread,
         "left_out": reader.left_out,

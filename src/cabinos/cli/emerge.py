@@ -19,10 +19,33 @@ SUITES = ("blimp", "facts", "sums", "bytes")
 FEWER = {"blimp": 6_700, "bytes": 64}  # cases for each snapshot, at most
 
 
+def _limits(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> dict[str, int]:
+    """Cases of each suite: `100` is of all that are not named, `blimp=100` of that one."""
+    some, named = dict(FEWER), dict[str, int]()
+    for text in given:
+        name, _, number = text.rpartition("=")
+        if not number.isdecimal() or not int(number) or name not in ("", *SUITES):
+            raise click.BadParameter(f"{text!r}; write it as 100, or as {SUITES[0]}=100.")
+        if name:
+            named[name] = int(number)
+        else:
+            some |= {suite: min(int(number), FEWER.get(suite, int(number))) for suite in SUITES}
+    return some | named
+
+
 @click.command("emerge")
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @data_option
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="N cases of each suite.")
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    callback=_limits,
+    metavar="[SUITE=]N",
+    help="N cases of each suite, or of the one that is named. May be repeated.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of cases and choices.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the engine.")
 @click.option(
@@ -34,7 +57,7 @@ FEWER = {"blimp": 6_700, "bytes": 64}  # cases for each snapshot, at most
 def emerge_command(
     run: Path,
     folder: Path,
-    limit: int | None,
+    limits: dict[str, int],
     seed: int,
     threads: int | None,
     out: Path | None,
@@ -61,9 +84,8 @@ def emerge_command(
     work = []
     for name in SUITES:
         suite = build(name, folder, seed)
-        counts = [count for count in (limit, FEWER.get(name)) if count]
-        work.append((suite, chosen(suite.cases(), min(counts, default=None), seed)))
-    settings = {"limit": limit, "seed": seed, "suites": list(SUITES)}
+        work.append((suite, chosen(suite.cases(), limits.get(name), seed)))
+    settings = {"limits": limits, "seed": seed, "suites": list(SUITES)}
     file = out or run / "emergence.json"
     with bars() as watcher:
         points = measure_run(run, work, export, file, watcher, settings, threads=threads)

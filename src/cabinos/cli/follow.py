@@ -117,7 +117,8 @@ class Follower:
         data = event.data
         if own:
             self._said = ""
-            made = next((c for c in self.calls if c["id"] == data["id"]), None)
+            same = (c for c in self.calls if (c["id"], c["name"]) == (data["id"], data["name"]))
+            made = next((c for c in same if "ok" not in c), None)
             if made is None:  # a syscall: it is not announced
                 made = {"id": data["id"], "name": data["name"]}
                 self.calls.append(made)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cabinos.cli.errors import INTERRUPTED, Failure
+from cabinos.cli.listening import bound, listening_options, token_of
 from cabinos.cli.options import capabilities, grant_options
-from cabinos.cli.serve import bound, token_of
 from cabinos.cli.terminal import note
 
 if TYPE_CHECKING:
@@ -26,32 +26,16 @@ OFFERS = ("kernel", "memory", "skills")
 
 @click.command("mcp")
 @click.option("--http", is_flag=True, help="Over streamable HTTP at /mcp, not on stdio.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8422,
-    show_default=True,
-    help="With --http; 0: any free one, which is printed.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="With --http: ask for the token in this file, which is made if it is not there.",
-)
-@click.option(
-    "--allow-origin",
-    "origins",
-    multiple=True,
-    metavar="ORIGIN",
-    help="With --http: web pages of this origin may use it; may be repeated.",
-)
+@listening_options(8422, "With --http: ")
 @click.option(
     "--offer",
     "offers",
     multiple=True,
     type=click.Choice(OFFERS),
     help="Only this; may be repeated. Default: all.",
+)
+@click.option(
+    "--private", is_flag=True, help="Clients see what is for this machine alone, too: your notes."
 )
 @click.option("-m", "--model", metavar="NAME", help="The brain of processes that clients start.")
 @grant_options
@@ -62,13 +46,15 @@ def mcp_command(
     token_file: Path | None,
     origins: tuple[str, ...],
     offers: tuple[str, ...],
+    private: bool,
     model: str | None,
     **options: Any,
 ) -> None:
     """Serve MCP: processes, memory and skills for any client.
 
     What clients' processes may touch is what --files, --web and --shell grant. What a client says
-    is untrusted: its processes ask you before they change anything, with `cabin asks`.
+    is untrusted: its processes ask you before they change anything, with `cabin asks`. What is for
+    this machine alone, notes and private files, is not told to clients without --private.
     """
     granted = capabilities(options)
     try:
@@ -77,7 +63,7 @@ def mcp_command(
         raise Failure(f"{error.name} is not installed: pip install 'cabinos[mcp]'") from None
     listener = bound(host, port) if http else None
     token = token_of(host, token_file) if http else None
-    desk = _desk(model, granted)
+    desk = _desk(model, granted, private)
 
     async def run() -> int:
         async with desk:
@@ -99,14 +85,14 @@ def mcp_command(
             os._exit(code)  # the thread that reads stdin would be waited for
 
 
-def _desk(model: str | None, granted: "Capabilities") -> "Desk":
+def _desk(model: str | None, granted: "Capabilities", private: bool) -> "Desk":
     from cabinos.drivers.model.brain import choose_brain
     from cabinos.kernel.plugins import read_config
     from cabinos.serve.mcp.desk import Desk
     from cabinos.store.home import config_path, store_path
 
     config, name = choose_brain(read_config(config_path()), model)
-    return Desk(store_path(), config, model=name, granted=granted)
+    return Desk(store_path(), config, model=name, granted=granted, private=private)
 
 
 def _speaker(desk: "Desk", offers: tuple[str, ...]) -> "Server[Any]":

@@ -86,7 +86,7 @@ def search_command(words: tuple[str, ...], pid: int | None, as_json: bool) -> No
     with look() as view:
         among = None if pid is None else view.table.get(pid).pages.ids()
         pages = [view.pages.get(number) for number in _find_pages(view, match, among)]
-        notes = [] if pid is not None else _find_notes(view, match, " ".join(words))
+        notes = [] if pid is not None else _find_notes(view, " ".join(words))
     if as_json:
         print_json({"pages": [_as_data(page) for page in pages], "notes": notes})
         return
@@ -172,29 +172,28 @@ NOTE = (
     "note.id, note.kind, note.list, note.text, note.label, note.pid, note.created, note.done, "
     "note.due"
 )
+NOTES = [name.removeprefix("note.") for name in NOTE.split(", ")]
 
 
-def _notes(view: View, query: str, parameters: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
-    names = [name.removeprefix("note.") for name in NOTE.split(", ")]
-    return [dict(zip(names, row, strict=True)) for row in view.store.rows(query, parameters)]
+def _notes(view: View, query: str) -> list[dict[str, Any]]:
+    return [_note(row) for row in view.store.rows(query)]
 
 
-def _find_notes(view: View, match: str, query: str) -> list[dict[str, Any]]:
+def _note(row: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(NOTES, row, strict=True))
+
+
+def _find_notes(view: View, query: str) -> list[dict[str, Any]]:
     """Notes by their words, then those that mean the same."""
     import asyncio
 
+    from cabinos.drivers import noted
     from cabinos.drivers.recall import Recall
 
-    sql = (
-        f"SELECT {NOTE} FROM note_index JOIN note ON note.id = note_index.rowid "
-        f"WHERE note_index MATCH ? ORDER BY note_index.rank LIMIT {FOUND}"
-    )
-    found = _notes(view, sql, (match,))
-    every = {note["id"]: note for note in _notes(view, f"SELECT {NOTE} FROM note")}
-    texts = {number: note["text"] for number, note in every.items()}
-    known = {note["id"] for note in found}
-    near = asyncio.run(Recall().rank(query, texts)) if texts else []
-    return (found + [every[number] for number in near if number not in known])[:FOUND]
+    rows = view.store.rows(noted.by_words(NOTE, FOUND), (noted.match(query),))
+    every = view.store.rows(noted.newest(NOTE))
+    text = NOTES.index("text")
+    return [_note(row) for row in asyncio.run(noted.with_near(query, rows, every, text, Recall()))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`cabin rl`: learning from rewards, by GRPO."""
+"""`cabin rl`: learning from rewards, by GRPO or PPO."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cabinos.train.rl.task import Task
 
 TASKS = ("countdown", "tools", "gsm8k")
+CRITICS = {"passes", "gamma", "lam", "value_clip", "critic_rate"}  # options of PPO alone
 
 task_option = click.option(
     "--task",
@@ -45,7 +46,7 @@ def _task(name: str, folder: Path, numbers: int, largest: int) -> "Task":
 
 @click.group("rl")
 def rl_group() -> None:
-    """Learn from rewards: GRPO on tasks that can be checked."""
+    """Learn from rewards: GRPO or PPO on tasks that can be checked."""
 
 
 @rl_group.command("train")
@@ -60,9 +61,16 @@ def rl_group() -> None:
 @size_option
 @largest_option
 @data_option
+@click.option(
+    "--method",
+    type=click.Choice(["grpo", "ppo"]),
+    default="grpo",
+    show_default=True,
+    help="grpo: answers to a case are compared · ppo: with a critic.",
+)
 @click.option("--rounds", default=100, show_default=True, help="Of play and learning.")
-@click.option("--cases", default=8, show_default=True, help="Of a round.")
-@click.option("--samples", default=8, show_default=True, help="Answers to each case.")
+@click.option("--cases", type=int, help="Of a round. Default: 8, with PPO 32.")
+@click.option("--samples", type=int, help="Answers to each case. Default: 8, with PPO 1.")
 @click.option("--updates", default=1, show_default=True, help="Of a round.")
 @click.option("--temperature", default=1.0, show_default=True, help="Of the answers.")
 @click.option("--answer-tokens", default=256, show_default=True, help="Of a thought, at most.")
@@ -71,6 +79,11 @@ def rl_group() -> None:
 @click.option(
     "--fair/--classic", default=True, show_default=True, help="Dr. GRPO, or GRPO as published."
 )
+@click.option("--passes", type=int, help="PPO: over a round's answers. Default: 4.")
+@click.option("--gamma", type=float, help="PPO: discount of rewards a token later. Default: 1.")
+@click.option("--lam", type=float, help="PPO: λ of the advantages. Default: 0.95.")
+@click.option("--value-clip", type=float, help="PPO: change of a value in a round. Default: 0.2.")
+@click.option("--critic-rate", type=float, help="PPO: learning rate of the critic. Default: 0.002.")
 @click.option(
     "--played-as",
     type=click.Choice(["f32", "f16", "bf16", "q8_0"]),
@@ -92,6 +105,7 @@ def train_command(
     out: Path,
     base: Path,
     name: str,
+    method: str,
     numbers: int,
     largest: int,
     folder: Path,
@@ -106,14 +120,17 @@ def train_command(
     from cabinos.train.errors import require_torch
 
     require_torch()
-    from cabinos.train.rl.config import RlConfig
+    from cabinos.train.rl.config import PpoConfig, RlConfig
     from cabinos.train.rl.rounds import figures
     from cabinos.train.rl.train import rl
     from cabinos.train.session import Options
 
     options = taken(Options, given)
-    task = _task(name, folder, numbers, largest)
-    run = rl(RlConfig(**given), base, task, out, options, held=held)
+    given = {key: value for key, value in given.items() if value is not None}
+    if method == "grpo" and (alone := sorted(given.keys() & CRITICS)):
+        raise click.UsageError(f"--{alone[0].replace('_', '-')} is PPO's: give --method ppo too.")
+    config = PpoConfig(**given) if method == "ppo" else RlConfig(**given)
+    run = rl(config, base, _task(name, folder, numbers, largest), out, options, held=held)
     if run.processes.rank != 0:
         return
     told = list(figures(out))

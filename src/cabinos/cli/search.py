@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cabinos.cli.documents import as_answer, print_answer
 from cabinos.cli.errors import Failure
 from cabinos.cli.follow import one_line
 from cabinos.cli.options import as_json
@@ -29,20 +30,28 @@ def search_command(
 ) -> None:
     """Find the passages of indexed files that fit QUERY best, by words and by meaning.
 
-    `cabin index` says which files there are.
+    `cabin index` says which files there are. If QUERY is a question and a sentence there answers
+    it, that comes first.
     """
+    from cabinos.answers.ask import Library
+    from cabinos.answers.question import is_question
     from cabinos.index import open_index
 
+    text = " ".join(query)
     with open_index() as index:
         folders = [path.resolve() for path in under]
-        hits = index.search(
-            " ".join(query), limit, kinds=["file"], under=folders, explain=explain or as_json
-        )
+        hits = index.search(text, limit, kinds=["file"], under=folders, explain=explain or as_json)
         if not hits and not index.rows("SELECT 1 FROM source LIMIT 1"):
             raise Failure("nothing is indexed yet: cabin index FOLDER")
+        asked = bool(hits) and is_question(text)
+        answer = Library.indexed(index, folders).answer(text) if asked else None
     if as_json:
-        print_json({"query": " ".join(query), "hits": [_as_data(hit) for hit in hits]})
+        said = as_answer(answer) if answer is not None and answer.found else None
+        print_json({"query": text, "answer": said, "hits": [_as_data(hit) for hit in hits]})
         return
+    if answer is not None and answer.found:
+        print_answer(answer)
+        show([""])
     for hit in hits:
         heading = f"  {hit.passage.heading}" if hit.passage.heading else ""
         show([f"{hit.where}{heading}"])

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cabinos.cli.errors import Failure
+from cabinos.cli.listening import bound, listening_options, token_of
 from cabinos.cli.options import capabilities, grant_options
 from cabinos.cli.terminal import note
 
@@ -17,42 +17,21 @@ if TYPE_CHECKING:
     from cabinos.kernel.capability import Capabilities
     from cabinos.serve.server import Listener
 
-__all__ = ["bound", "serve_command", "token_of"]
-
-LEAST_TOKEN = 16  # characters of $CABIN_TOKEN
+__all__ = ["serve_command"]
 
 
 @click.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8421,
-    show_default=True,
-    help="0: any free one, which is printed.",
-)
+@listening_options(8421)
 @click.option("-m", "--model", metavar="NAME", help="The first model, and what `cabin` stands for.")
-@click.option(
-    "--token-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Ask for the token in this file, which is made if it is not there.",
-)
-@click.option(
-    "--allow-origin",
-    "origins",
-    multiple=True,
-    metavar="ORIGIN",
-    help="Web pages of this origin may use it, such as http://localhost:3000; may be repeated.",
-)
 @grant_options
 @click.option("--json-log", is_flag=True, help="Requests and events as JSON lines on stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not tell of requests.")
 def serve_command(
     host: str,
     port: int,
-    model: str | None,
     token_file: Path | None,
     origins: tuple[str, ...],
+    model: str | None,
     json_log: bool,
     quiet: bool,
     **options: Any,
@@ -78,43 +57,6 @@ def serve_command(
     config, name = choose_brain(read_config(config_path()), model)
     with bound(host, port) as listener:
         asyncio.run(_serve(listener, config, name, granted, token, origins, _Log(json_log, quiet)))
-
-
-_TAKEN = (98, 48, 13)  # EADDRINUSE of Linux and of macOS, EACCES
-
-
-def bound(host: str, port: int) -> "Listener":
-    """A socket that listens there. Raises Failure."""
-    from cabinos.serve.server import listen
-
-    try:
-        return listen(host, port)
-    except OSError as error:
-        where = f"{host}, port {port}"
-        hint = " Another --port may be free." if error.errno in _TAKEN else ""
-        raise Failure(f"{where}: cannot listen: {error.strerror or error}.{hint}") from None
-
-
-def token_of(host: str, path: Path | None) -> str | None:
-    """The token that clients must show; None: there is none, and only this machine may ask."""
-    from cabinos.serve.guard import is_loopback, read_token
-
-    if path is not None:
-        try:
-            return read_token(path)
-        except ValueError as error:
-            raise Failure(f"{error}.") from None
-    token = os.environ.get("CABIN_TOKEN", "").strip()
-    if token:
-        if len(token) < LEAST_TOKEN or not token.isascii():
-            raise Failure(f"CABIN_TOKEN must be at least {LEAST_TOKEN} ASCII characters.")
-        return token
-    if not is_loopback(host):
-        raise Failure(
-            f"{host} can be reached from other machines, so clients must show a token: set "
-            f"CABIN_TOKEN, or name a --token-file (it is made if it is not there)."
-        )
-    return None
 
 
 class _Log:

@@ -185,6 +185,9 @@ def finetune_command(
         click.echo(f"{out}: {run.progress.step} updates, {run.progress.seconds:,.0f} s of training")
 
 
+JUDGED, JUDGED_CASES = ("templates", "arithmetic"), 400  # what needs no data but the texts
+
+
 @train_command.command("nano")
 @click.argument("out", type=Folder)
 @data_option
@@ -195,12 +198,17 @@ def finetune_command(
     help="Take the sources from this folder instead of the network, as `cabin data get` does.",
 )
 @machine_options
-def nano_command(out: Path, folder: Path, origin: Path | None, **given: Any) -> None:
+@click.pass_context
+def nano_command(
+    context: click.Context, /, out: Path, folder: Path, origin: Path | None, **given: Any
+) -> None:
     """Make the brain in the box again: texts, base, conversations, assistant, into the folder OUT.
 
-    OUT/nano-base.gguf dreams documents, OUT/nano.gguf is the assistant. It may be killed at any
-    time: the same command goes on from where it was.
+    OUT/nano-base.gguf dreams documents, OUT/nano.gguf is the assistant, OUT/eval.jsonl how it did
+    in conversations of withheld wordings. It may be killed at any time: the same command goes on
+    from where it was.
     """
+    from cabinos.cli.eval import eval_command
     from cabinos.train.errors import require_torch
 
     require_torch()
@@ -218,7 +226,11 @@ def nano_command(out: Path, folder: Path, origin: Path | None, **given: Any) -> 
     for path in (made.base, made.assistant):
         click.echo(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
     spent = ", ".join(f"{stage} {seconds / 60:,.0f}" for stage, seconds in made.seconds.items())
-    click.echo(f"minutes of training: {spent}. How good it is: cabin eval {made.assistant}")
+    click.echo(f"minutes of training: {spent}")
+    click.echo("6/6 evaluation", err=True)
+    judged: dict[str, Any] = {"model": str(made.assistant), "names": JUDGED, "limit": JUDGED_CASES}
+    judged |= {"folder": folder, "threads": given.get("threads"), "out": out / "eval.jsonl"}
+    context.invoke(eval_command, **judged)
 
 
 @train_command.command("export")

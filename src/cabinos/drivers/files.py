@@ -172,7 +172,11 @@ def _line(entry: Entry) -> str:
 )
 async def files_find(
     pattern: Annotated[
-        str, Field(description="like *.csv (at any depth) or notes/**/2026-*.md (from the path)")
+        str,
+        Field(
+            description="like *.csv (at any depth) or notes/**/2026-*.md (from the path)",
+            json_schema_extra={"x-copy": "pattern"},
+        ),
     ],
     path: InFolder = "",
     *,
@@ -316,7 +320,7 @@ def _below(places: list[Place]) -> Iterator[tuple[Place, tuple[str, ...], int, E
 async def files_write(
     path: FilePath,
     text: Annotated[
-        str, Field(description="the whole new content", json_schema_extra={"x-free": True})
+        str, Field(description="the whole new content", json_schema_extra={"x-copy": "statement"})
     ],
     *,
     context: Context,

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cabinos.kernel.driver import Driver
+from cabinos.kernel.driver import Driver, Message
 from cabinos.kernel.errors import KernelError
 from cabinos.kernel.events import Event
 from cabinos.kernel.process import Process
@@ -104,6 +104,10 @@ class _Tracing:
         }
         if self._content:
             *asked, answer = self._machine.memory.assemble(process)
+            page = self._machine.pages.get(data["page"])
+            if page.meta and '"plan"' in page.meta:  # no part of the conversation
+                asked = asked if answer.calls else [*asked, answer]
+                answer = Message("assistant", page.text)
             attributes["gen_ai.input.messages"] = json.dumps([_message(m) for m in asked])
             attributes["gen_ai.output.messages"] = json.dumps([_message(answer)])
         parent = self._turn(process, start)

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cabinos.index import words as lexicon
+from cabinos.index.columns import Columns, Floats, packed
 from cabinos.index.database import connect, explained, in_transaction
 from cabinos.index.encoder import Encoder
-from cabinos.index.fusion import DENSE, Fused, fuse
-from cabinos.index.vectors import Vectors, packed
+from cabinos.index.fusion import DENSE, Fused, best, fuse, rank
+from cabinos.index.postings import Postings
 from cabinos.store.encode import clean_text
 
 __all__ = ["Hit", "Index", "Passage", "Source"]
 
-POOL = 200  # passages of each ranking that are fused
-LARGE = 20_000  # passages from which on words are left out that are in too many of them
-COMMON = 0.1  # of the passages: such a word adds time, and next to nothing to BM25
+POOL = 200  # passages that are ranked again by what the best of them say
+FEEDBACK = 3  # the best (Li et al. 2023, arXiv:2108.11044)
 MARK = "\x02"  # before each matched word in what FTS5's highlight() returns, and
 END = "\x03"  # behind it
 
@@ -85,7 +85,8 @@ class Index:
         self.share = DENSE  # of the vectors in the score
         self._db = connect(path)
         self._lock = threading.RLock()
-        self._frequencies: dict[str, int] = {}  # of words, in a large index; they may be old
+        with self._explained():
+            self._postings = Postings(self._db)
         self.use(encoder)
 
     def __enter__(self) -> Self:
@@ -96,6 +97,7 @@ class Index:
 
     def close(self) -> None:
         """Closes the file; idempotent."""
+        self._postings.close()
         self._db.close()
 
     # ---- putting in ------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ class Index:
     def use(self, encoder: Encoder | None) -> None:
         """Lets another encoder read queries, and what is put in from now on."""
         self.encoder = encoder
-        self._vectors = Vectors(encoder.width if encoder else 0)
+        self._columns = Columns(encoder.width if encoder else 0)
 
     def take_encoder(self) -> None:
         """Makes the encoder the one of this index: vectors of another go, `encode_missing` fills.
@@ -173,7 +175,7 @@ class Index:
             if not self._is_encoders(db):
                 db.execute("UPDATE passage SET vector = NULL")
                 db.execute("REPLACE INTO meta VALUES ('encoder', ?)", (self.encoder.name,))
-                self._vectors.forget()
+                self._columns.forget()
 
     def encode_missing(self) -> Iterator[int]:
         """Gives vectors to passages that have none, in batches: how many are left before each."""
@@ -191,6 +193,10 @@ class Index:
                 db.executemany(
                     "UPDATE passage SET vector = ? WHERE id = ?",
                     [(vector, row[0]) for vector, row in zip(vectors, rows, strict=True)],
+                )
+                db.execute(
+                    "INSERT INTO meta VALUES ('filled', 1) "
+                    "ON CONFLICT (key) DO UPDATE SET value = value + 1"
                 )
 
     def _is_encoders(self, db: sqlite3.Connection) -> bool:
@@ -227,12 +233,61 @@ class Index:
         wanted = lexicon.words_of(query)
         if not wanted:
             return []
-        with self._lock, self._explained():
-            sources = self._sources(kinds, under, names)
-            lexical = self._lexical(self._rare(wanted), sources)
-            nearest, cosines = self._dense(query, sources, list(lexical))
-            best = fuse(lexical, nearest, cosines, self.share)[:limit]
-            return self._hits(best, wanted if explain else [])
+        with self._lock, self._explained(), self._snapshot():
+            self._columns.refresh(self._db)
+            ranked = self._ranked(query, wanted, self._sources(kinds, under, names), limit)
+            return self._hits(ranked, wanted if explain else [])
+
+    def _ranked(
+        self, query: str, wanted: Sequence[str], sources: set[int] | None, limit: int
+    ) -> list[Fused]:
+        """The best passages that hold any of the words, or mean something similar."""
+        columns = self._columns
+        bm25 = self._postings.scores(wanted, columns)
+        vector, near = self._vector(query)
+        cosines = columns.cosines(vector)
+        may = (bm25 > 0) | (cosines >= near)
+        if sources is not None:
+            may &= np.isin(columns.sources, list(sources))
+        places = np.flatnonzero(may)
+        bm25, cosines = bm25[places], cosines[places]
+        share = self.share if (cosines >= near).any() else 0.0
+        scores = fuse(bm25, columns.centred_cosines(vector, cosines, places), share)
+        pool = best(scores, max(limit, POOL))
+        likeness = self._likeness(vector, places[pool], scores[pool])
+        scores = fuse(bm25[pool], likeness, share)
+        found = []
+        for at in best(scores, limit).tolist():
+            words, cosine = bm25[pool[at]], cosines[pool[at]]
+            found.append(
+                Fused(
+                    id=int(columns.ids[places[pool[at]]]),
+                    score=float(scores[at]),
+                    bm25=float(words),
+                    lexical_rank=rank(words, bm25) if words > 0 else 0,
+                    cosine=float(cosine),
+                    dense_rank=rank(cosine, cosines) if cosine >= near else 0,
+                    likeness=float(likeness[at]),
+                )
+            )
+        return found
+
+    def _vector(self, query: str) -> tuple[Floats, float]:
+        """The query's, and the cosine from which on a passage has something to do with it."""
+        if self.encoder is None or not self._is_encoders(self._db):
+            return np.zeros(self._columns.width, np.float32), 2.0
+        return self.encoder.encode([query])[0], self.encoder.near
+
+    def _likeness(self, vector: Floats, places: NDArray[np.int64], scores: Floats) -> Floats:
+        """The cosine of each of the passages, the best first, with query and best ones together.
+
+        Rocchio's feedback: what fits a query best is likely to use the words that it lacks.
+        """
+        found = self._columns.vectors(places)
+        together = self._columns.centred(vector) + scores[:FEEDBACK] @ found[:FEEDBACK]
+        together /= max(float(np.linalg.norm(together)), 1e-9)
+        likeness: Floats = found @ together
+        return likeness
 
     def _sources(
         self, kinds: Sequence[str], under: Sequence[Path], names: Iterable[str] | None
@@ -256,69 +311,10 @@ class Index:
             found.add(number)
         return found
 
-    def _lexical(self, wanted: Sequence[str], sources: set[int] | None) -> dict[int, float]:
-        """BM25 of the best passages that hold any of the words, the best first."""
-        rows = self._db.execute(
-            "SELECT rowid, -rank FROM passage_index WHERE passage_index MATCH ? ORDER BY rank"
-            + (f" LIMIT {POOL}" if sources is None else ""),
-            (lexicon.match(wanted),),
-        )
-        found: dict[int, float] = {}
-        for number, score in rows:
-            if sources is None or self._source_of(number) in sources:
-                found[number] = score
-                if len(found) == POOL:
-                    break
-        return found
-
-    def _rare(self, wanted: Sequence[str]) -> Sequence[str]:
-        """The words that are not in a large part of a large index, or the rarest one."""
-        ((size,),) = self._db.execute("SELECT coalesce(max(id), 0) FROM passage")
-        if size < LARGE or len(wanted) == 1:
-            return wanted
-        for word in wanted:
-            if word not in self._frequencies:
-                ((count,),) = self._db.execute(
-                    "SELECT count(*) FROM passage_index WHERE passage_index MATCH ?",
-                    (lexicon.match([word]),),
-                )
-                self._frequencies[word] = count
-        rare = [word for word in wanted if self._frequencies[word] <= COMMON * size]
-        return rare or [min(wanted, key=self._frequencies.__getitem__)]
-
-    def _source_of(self, passage: int) -> int:
-        row = self._db.execute("SELECT source FROM passage WHERE id = ?", (passage,)).fetchone()
-        return int(row[0])
-
-    def _dense(
-        self, query: str, sources: set[int] | None, others: Sequence[int]
-    ) -> tuple[list[int], dict[int, float]]:
-        """The passages nearest to the query, the best first; the cosines of these and `others`."""
-        if self.encoder is None or not self._is_encoders(self._db):
-            return [], {}
-        self._vectors.refresh(self._db)
-        (vector,) = self.encoder.encode([query])
-        ids, cosines = self._vectors.ids, self._vectors.similarities(vector)
-        may: NDArray[np.bool_] = cosines >= self.encoder.near
-        if sources is not None:
-            may &= np.isin(self._vectors.sources, list(sources))
-        places = np.flatnonzero(may)
-        if len(places) > POOL:
-            places = places[np.argpartition(-cosines[places], POOL)[:POOL]]
-        places = places[np.lexsort((ids[places], -cosines[places]))]
-        nearest = ids[places].tolist()
-        beside = np.searchsorted(ids, np.array(others, np.int64))
-        known = {
-            number: float(cosines[at])
-            for number, at in zip(others, beside.tolist(), strict=True)
-            if at < len(ids) and ids[at] == number
-        }
-        return nearest, known | dict(zip(nearest, cosines[places].tolist(), strict=True))
-
-    def _hits(self, best: Sequence[Fused], wanted: Sequence[str]) -> list[Hit]:
-        matched = self._matched([one.id for one in best], wanted)
+    def _hits(self, ranked: Sequence[Fused], wanted: Sequence[str]) -> list[Hit]:
+        matched = self._matched([one.id for one in ranked], wanted)
         hits = []
-        for one in best:
+        for one in ranked:
             kind, name, text, heading, line, page = self._db.execute(
                 "SELECT kind, name, text, heading, line, page FROM passage "
                 "JOIN source ON source.id = passage.source WHERE passage.id = ?",
@@ -357,6 +353,18 @@ class Index:
         """A transaction; other programs that write wait for its end."""
         with self._lock, self._explained(), in_transaction(self._db):
             yield self._db
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Lets all that is read in the block be of one moment, whatever others write meanwhile."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")  # nothing was written
 
     def scrub(self) -> None:
         """After a removal: rewrites what still holds the removed words, and empties the log."""

@@ -96,8 +96,9 @@ class Asks:
 
     def close(self, *ask_ids: int | None) -> None:
         """Closes those of the questions that are still open."""
-        for ask in [self._open[number] for number in ask_ids if number in self._open]:
-            self._close(ask, "withdrawn")
+        for number in ask_ids:
+            if number in self._open:
+                self._close(self._open[number], "withdrawn")
 
     def _close(self, ask: Ask, answer: str) -> None:
         del self._open[ask.id]

@@ -97,8 +97,9 @@ def instructions(m: "Machine", process: Process, request: str) -> str:
         return ""
     texts = [SYSTEM]
     for driver in m.drivers:
-        usable = any(process.capabilities.allows_tool(tool.name) for tool in driver.tools)
-        if driver.brief is not None and usable and request:
+        if driver.brief is None or not request:
+            continue
+        if any(process.capabilities.allows_tool(tool.name) for tool in driver.tools):
             texts.append(driver.brief(request, model.count, model.window // BRIEF))
     return "\n\n".join(filter(None, texts))
 

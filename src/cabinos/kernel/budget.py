@@ -79,11 +79,8 @@ class Account:
     def to_json(self) -> dict[str, Any]:
         """Plain data; what is not limited, and most of what is zero, is left out."""
         data: dict[str, Any] = {"tokens": self.tokens, "seconds": round(self.seconds, 4)}
-        for name in OPTIONAL:
-            value = getattr(self, name)
-            if value or (value == 0 and name in LIMITS):
-                data[name] = value
-        return data
+        data |= {name: limit for name in LIMITS if (limit := getattr(self, name)) is not None}
+        return data | {name: sum_ for name in SUMS if (sum_ := getattr(self, name))}
 
     @property
     def tokens_left(self) -> int | None:
@@ -112,7 +109,7 @@ class Account:
 
 
 LIMITS = ("token_limit", "second_limit", "micro_limit")  # of which 0 and none are not the same
-OPTIONAL = (*LIMITS, "micros", "reserved_tokens", "reserved_micros")
+SUMS = ("micros", "reserved_tokens", "reserved_micros")
 
 
 def affordable(accounts: Iterable[tuple[int, Account]], tokens: int, least: int) -> int:
@@ -133,8 +130,8 @@ def affordable(accounts: Iterable[tuple[int, Account]], tokens: int, least: int)
 
 def seconds_left(accounts: Iterable[tuple[int, Account]]) -> float | None:
     """The least time any of the accounts has left; None: without limit."""
-    left = [a.seconds_left for _, a in accounts if a.second_limit is not None]
-    return min((seconds for seconds in left if seconds is not None), default=None)
+    left = [seconds for _, account in accounts if (seconds := account.seconds_left) is not None]
+    return min(left, default=None)
 
 
 def require_time(accounts: Iterable[tuple[int, Account]]) -> float | None:

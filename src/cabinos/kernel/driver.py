@@ -272,6 +272,7 @@ class ThinkRequest:
     pid: int = 0  # a hint for caches: requests of one process share their beginning
     emit: Callable[[str], object] = len  # called with text as it comes; nobody listens by default
     lease: Lease | None = None
+    calls: bool = True  # False: tools are shown, but none may be called
 
 
 @dataclass(slots=True)
@@ -292,8 +293,9 @@ class Model(Protocol):
     A model may also have a true `raw`: it can go on with a text, without a chat. And
     `async embed(texts)`: a vector of length 1 for each. A small one may have `tools_shown`, how
     many tools it wants to see at a time (None: all), with `tool_tokens(tool)`, how many tokens one
-    takes; and a true `assistant`: it was trained to be Cabin's and needs no instructions. One that
-    is `built_in` is the default only where there is no other.
+    takes; and a true `assistant`: it was trained to be Cabin's and needs no instructions. A large
+    one may have a true `plans`: it can write a plan (`images/plan.py`), and is asked for one where
+    that helps. One that is `built_in` is the default only where there is no other.
     """
 
     name: str

@@ -97,7 +97,7 @@ class Kernel(Machine):
                 if isinstance(tool, Tool) and self.tools.get(tool.name) is not tool:
                     self.add_tool(tool)
             names = frozenset(t if isinstance(t, str) else t.name for t in spawn.tools)
-            if unknown := names - self.tools.keys() - SYSCALLS.keys():
+            if unknown := [n for n in names if n not in self.tools and n not in SYSCALLS]:
                 raise InvalidArguments(f"there is no tool {min(unknown)!r}.")
         return Capabilities(
             names,

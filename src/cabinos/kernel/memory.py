@@ -133,6 +133,8 @@ class Memory:
     def readers(self, process: Process) -> frozenset[str] | None:
         """Who may read what a model makes of the pages that it is shown now; None: anybody."""
         found: frozenset[str] | None = None
+        if process.guard.readers is None:  # of all that it has read
+            return found
         for page_id, stub, _ in process.pages:
             readers = None if stub else readers_of(self.pages.get(page_id))
             if readers is not None:
@@ -221,8 +223,11 @@ class Memory:
 
     # ---- what the model sees ---------------------------------------------------------------------
 
-    def assemble(self, process: Process) -> list[Message]:
-        """The messages of a request: resident pages, and a line for each run of stubs."""
+    def assemble(self, process: Process, aside: str = "") -> list[Message]:
+        """The messages of a request: resident pages, and a line for each run of stubs.
+
+        `aside` is asked beside the conversation: in the place of calls that are held back.
+        """
         if process.messages is None:
             messages: list[Message] = []
             run: list[int] = []
@@ -237,7 +242,12 @@ class Memory:
             if run:
                 _add(messages, self._note(run))
             process.messages = messages
-        return process.messages.copy()
+        messages = process.messages.copy()
+        if aside:
+            if messages and messages[-1].calls:
+                messages.pop()
+            _add(messages, Message("user", aside))
+        return messages
 
     def newest_first(self, process: Process) -> Iterator[Message]:
         """What was said in a process, swapped out or not."""
@@ -372,16 +382,21 @@ def thought_meta(
     finish: str = "",
     client: Sequence[str] = (),
     readers: frozenset[str] | None = None,
+    *,
+    held: bool = False,
 ) -> dict[str, Any] | None:
     """What an assistant's page keeps beside its text: the calls, and that it was cut off.
 
-    `client` are the ids of those calls that the client makes; `readers` may read it.
+    `client` are the ids of those calls that the client makes; `readers` may read it; `held`: the
+    calls wait for a plan.
     """
     meta: dict[str, Any] = {}
     if calls:
         meta["calls"] = [[call.id, call.name, call.arguments, call.raw] for call in calls]
     if client:
         meta["client"] = client
+    if held:
+        meta["held"] = True
     if finish == "length":
         meta["finish"] = finish
     if readers is not None:

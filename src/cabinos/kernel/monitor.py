@@ -4,6 +4,8 @@
                                        → ask a person, quoting where each argument comes from
                                        → deny
 
+And before the first call that would read what nobody vouches for: is a plan asked for?
+
 Whatever acts, and whatever is not allowed, leaves a row `check` in the journal with all that the
 policy looked at, so that every decision can be made again (`lab/decisions.py`).
 """
@@ -13,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cabinos.kernel.driver import Tool
+from cabinos.kernel.driver import Model, Tool
 from cabinos.kernel.errors import Denied
 from cabinos.kernel.grants import Grant, links, mint, occurs, spend, texts
 from cabinos.kernel.labels import TRUSTED, Integrity, Label
@@ -24,7 +26,17 @@ if TYPE_CHECKING:
     from cabinos.kernel.outcome import Record
     from cabinos.kernel.process import Process
 
-__all__ = ["Guard", "decide", "grant", "origins", "source", "spent", "typed_words"]
+__all__ = [
+    "Guard",
+    "decide",
+    "drop_plan",
+    "grant",
+    "origins",
+    "plan_first",
+    "source",
+    "spent",
+    "typed_words",
+]
 
 QUOTE = 40  # characters on each side of a quoted argument
 LOOKED_AT = 200  # pages in which an argument is looked for, the latest first
@@ -52,7 +64,7 @@ class Guard:
 
     def to_json(self) -> str | None:
         """As the store keeps it; None if there is nothing to keep."""
-        if self == Guard():
+        if self == CLEAN:
             return None
         readers = None if self.readers is None else sorted(self.readers)
         grants = [grant.to_json() for grant in self.grants]
@@ -67,6 +79,9 @@ class Guard:
         readers, sources, grants, frozen, program = json.loads(text)
         known = None if readers is None else frozenset(readers)
         return cls(known, frozenset(sources), tuple(map(Grant.from_json, grants)), frozen, program)
+
+
+CLEAN = Guard()
 
 
 def source(tool: Tool, arguments: Mapping[str, Any]) -> str:
@@ -92,22 +107,67 @@ def grant(
     proposals: Sequence[Mapping[str, Any]],
     *,
     first: bool = False,
+    plan: bool = False,
 ) -> None:
     """Mints what a planner proposes; raises Denied or InvalidArguments. Staged.
 
-    `first`: they come with the request, whatever was given with it to read.
+    `first`: they come with the request, whatever was given with it to read. `plan`: they end with
+    the turn, see `drop_plan`.
     """
     roles = {name: tool.roles for name, tool in m.tools.items()}
     typed = typed_words(m, process)
     label = TRUSTED if first else process.guard.label(process.label)
-    minted = mint(label, typed, proposals, roles, f"{process.pid}.{process.step}.")
+    prefix = _planned(process) if plan else f"{process.pid}."
+    minted = mint(label, typed, proposals, roles, f"{prefix}{process.step}.")
     process.guard.grants += minted
     m.journal.append(process.pid, "grant", grants=[one.to_json() for one in minted])
     m.store.save(process)
 
 
+def _planned(process: "Process") -> str:
+    """How the ids of the grants of its own plans begin."""
+    return f"{process.pid}.plan "
+
+
+def drop_plan(process: "Process") -> None:
+    """The request is answered: what its plan granted and nothing used is granted no more."""
+    kept = (one for one in process.guard.grants if not one.id.startswith(_planned(process)))
+    process.guard.grants = tuple(kept)
+
+
+def plan_first(m: "Machine", process: "Process", model: Model, names: Sequence[str]) -> bool:
+    """Whether these calls of a chat's model wait until it has been asked for a plan.
+
+    This is the last moment at which it can plan: they would read what nobody vouches for. Only so
+    does it cost nothing where nothing is read, and only a tool that acts beyond Cabin's own memory
+    makes it worth while. Once a turn; not where a person refused a call or wants no plan.
+    """
+    state, own = process.image_state, process.capabilities
+    if process.image != "chat" or not process.guard.label(process.label).trusted:
+        return False
+    if process.guard.frozen or state.get("plan") is False or state.get("planned"):
+        return False
+    if state.get("hand_back") or any(own.of_client(name) for name in names):
+        return False
+    called = [m.tools[name] for name in names if name in m.tools and own.allows_tool(name)]
+    if all(tool.label == "trusted" for tool in called) or not getattr(model, "plans", False):
+        return False
+    return any(_acts(m, process, tool) for tool in m.offered(process))
+
+
+def _acts(m: "Machine", process: "Process", tool: Tool) -> bool:
+    """Whether calls of the tool may need a person's leave after something untrusted was read."""
+    if m.tools.get(tool.name) is not tool or tool.effect == "pure":
+        return False  # it reads, or is a syscall, or the client's
+    writes = any(grant.writable for grant in process.capabilities.files)
+    own_files = tool.needs == "files" and writes and m.rules.local == "grant"
+    return tool.egress or tool.effect != "local" or own_files
+
+
 def grant_typed(m: "Machine", process: "Process", typed: str) -> None:
     """Whoever types an address wants it to be read: the grants for that."""
+    if "http" not in typed:
+        return
     found = [link for link in links([typed]) if link.startswith("http") and occurs(link, typed)]
     reading = [t for t in m.tools.values() if t.effect == "pure" and t.egress and len(t.roles) == 1]
     minted = tuple(

@@ -206,5 +206,6 @@ def value_of(pages: Pages, name: str, kept: Mapping[str, Any]) -> Any:
     if name == "think":
         calls, finish = meta.get("calls", []), meta.get("finish")
         finish = finish or ("calls" if calls else "stop")
-        return {"text": page.text, "calls": calls, "finish": finish}
+        held = {"held": True} if meta.get("held") else {}
+        return {"text": page.text, "calls": calls, "finish": finish, **held}
     return json.loads(page.text) if meta.get("json") else page.text

@@ -37,7 +37,7 @@ class Spawn:
     nice: int = 0
     interactive: bool = False
     grants: Sequence[Mapping[str, Any]] = ()  # calls that the request allows: see grants.mint
-    plan: bool = False  # the model plans before anything is read
+    plan: bool | None = None  # first; None: where it helps, if the model can (`plan_first`)
     schema: Schema = None  # of the answer: JSON schema, or a type that pydantic knows
     stay: bool = False  # after an answer, wait for the next message
     max_steps: int = MAX_STEPS

@@ -18,13 +18,14 @@ from cabinos.kernel.capability import ClientTool
 from cabinos.kernel.driver import Integrity, Tool
 from cabinos.kernel.errors import Denied, InvalidArguments, ToolError
 from cabinos.kernel.escalate import escalate
-from cabinos.kernel.memory import readers_of, sources_of
-from cabinos.kernel.monitor import grant
+from cabinos.kernel.memory import readers_of, sources_of, thought_meta
+from cabinos.kernel.monitor import drop_plan, grant
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.plan import proposals
 from cabinos.kernel.process import Process, State
 from cabinos.kernel.spawn import Spawn
 from cabinos.kernel.think import think
+from cabinos.store.encode import to_json
 
 if TYPE_CHECKING:
     from cabinos.kernel.machine import Machine
@@ -176,6 +177,8 @@ async def sys_send(m: "Machine", p: Process, call: str, record: Record) -> Outco
 
 async def sys_recv(m: "Machine", p: Process, call: str, record: Record) -> Outcome | Blocked:
     """The next message; with `wait` false, None if there is none."""
+    if p.image == "chat":
+        drop_plan(p)
     mail = m.receive(p)
     if mail is None:
         return Outcome(None) if record["a"].get("wait") is False else Blocked("a message")
@@ -195,9 +198,32 @@ async def sys_grant(kernel: "Machine", p: Process, call: str, record: Record) ->
     """Mints the grants of a plan, or those that are named; returns what its tools assign."""
     steps, named = record["a"].get("plan"), record["a"].get("grants")
     proposed = [g for g in proposals(steps) if g["tool"] in kernel.tools] if steps else named or []
-    grant(kernel, p, proposed)
+    for step in steps or ():
+        _require_known(kernel, p, step["tool"])
+    grant(kernel, p, proposed, plan=bool(steps))
+    if steps and p.image == "chat":
+        _map_plan(kernel, p, steps)
     named_tools = {proposal["tool"] for proposal in proposed}
     return Outcome({name: list(kernel.tools[name].ids) for name in sorted(named_tools)})
+
+
+def _require_known(m: "Machine", p: Process, name: str) -> None:
+    """Raises Denied for a step that a model could not call, but for `quarantine`."""
+    known = (name in m.tools or name in m.syscall_tools) and p.capabilities.allows_tool(name)
+    if not known and name != "quarantine":
+        raise Denied(f"a plan cannot call {name[:80]!r}: this process has no such tool.")
+
+
+def _map_plan(m: "Machine", p: Process, steps: Any) -> None:
+    """The plan joins the conversation: in the place of the calls that were held back for it."""
+    model, text = m.model(p.model), to_json({"steps": steps})
+    meta = thought_meta((), readers=m.memory.readers(p))
+    page = m.pages.put("assistant", text, tokens=model.count(text), label=p.label, meta=meta)
+    if "held" in p.image_state:
+        p.pages.exchange(len(p.pages) - 1, page.id)
+        p.resident_tokens, p.messages = -1, None
+    else:
+        m.memory.append(p, page, model, m.room(p))
 
 
 async def sys_quarantine(

@@ -9,7 +9,7 @@ lets a process think for free, and none overshoots its budget by more than the c
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cabinos.kernel import budget
 from cabinos.kernel.driver import Model, ThinkRequest, Thought, Tool, ToolCall
@@ -20,7 +20,8 @@ from cabinos.kernel.errors import (
     KernelError,
     ModelError,
 )
-from cabinos.kernel.memory import thought_meta
+from cabinos.kernel.memory import OVERHEAD, thought_meta
+from cabinos.kernel.monitor import plan_first
 from cabinos.kernel.outcome import Blocked, Outcome, Record
 from cabinos.kernel.private import let_out
 from cabinos.kernel.process import Process
@@ -38,34 +39,40 @@ SHRINK = 0.7  # of the room, each time a model finds a request too long
 
 
 async def think(m: "Machine", process: Process, call: str, record: Record) -> Outcome | Blocked:
-    """Answers from the process's pages; the answer becomes a page."""
+    """Answers from the process's pages; the answer becomes a page.
+
+    What is asked for a plan is said aside: neither that nor the answer joins the conversation.
+    """
     arguments = record["a"]
     model = m.model(process.model)
     tools = m.offered(process)
     say, most = arguments.get("say") or "", arguments.get("max_tokens") or ANSWER
     if not isinstance(say, str) or not isinstance(most, int) or most < 1:
         raise InvalidArguments("think: say is a text, and max_tokens a number from 1.")
-    planning = bool(arguments.get("planning"))
+    planning, aside = bool(arguments.get("planning")), 0
     answer = min(most, model.window // 4)
     room = m.memory.room(model, tools, answer)
-    if say and not record.get("said"):
+    if planning:
+        aside = model.count(say) + OVERHEAD
+    elif say and not record.get("said"):
         record["said"] = True
         meta = process.told() or {"from": []}  # it was not typed
         page = m.pages.put("user", say, tokens=model.count(say), label=process.label, meta=meta)
         m.memory.append(process, page, model, room)
-    m.take_mail(process, model, room)
+    if "held" not in process.image_state:  # its calls are open: mail would come in between
+        m.take_mail(process, model, room)
     if waits := let_out(m, process, call, record, model):
         return waits
     m.store.save(process)  # it may have to wait for its turn: what it read is its own now
-    if m.memory.resident(process) > room:  # another model, or other tools, than before
-        m.memory.evict(process, room)
+    if m.memory.resident(process) + aside > room:  # another model, or other tools, than before
+        m.memory.evict(process, room, aside)
     shown = m.shown(process, model, tools)
-    if strangers := [tool for tool in shown if tool.foreign]:  # who wrote their descriptions?
-        if planning:
-            shown = tuple(tool for tool in shown if not tool.foreign)
-        else:
-            process.read("untrusted", [tool.name for tool in strangers])
-    frame = model.window - answer - room  # tokens that are not pages: the tools' descriptions
+    if planning:  # the kernel makes the calls: none of the client's; and strangers are not read yet
+        of_client = process.capabilities.of_client
+        shown = [tool for tool in shown if not tool.foreign and not of_client(tool.name)]
+    elif strangers := [tool for tool in shown if tool.foreign]:  # who wrote their descriptions?
+        process.read("untrusted", [tool.name for tool in strangers])
+    frame = model.window - answer - room + aside  # tokens that are not pages: tools, for the most
     attempt = 0
     while True:
         attempt += 1
@@ -76,14 +83,26 @@ async def think(m: "Machine", process: Process, call: str, record: Record) -> Ou
             if attempt == ATTEMPTS:
                 raise
             room = int(room * SHRINK)
-            m.memory.evict(process, room)
+            m.memory.evict(process, room, aside)
             m.events.emit(process.pid, "retry", reason=str(error))
         except ModelError as error:
             if not error.retryable or attempt == ATTEMPTS:
                 raise
             m.events.emit(process.pid, "retry", reason=str(error))
             await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
+    if planning:
+        return _keep_plan(m, process, model, thought)
     return _keep_thought(m, process, model, room, thought)
+
+
+def _keep_plan(m: "Machine", process: Process, model: Model, thought: Thought) -> Outcome:
+    """What was answered aside, as a page that is not mapped."""
+    finish = "length" if thought.finish == "length" else "stop"
+    meta = thought_meta((), finish, (), m.memory.readers(process)) or {}
+    meta["plan"] = True
+    tokens = model.count(thought.text)
+    page = m.pages.put("assistant", thought.text, tokens=tokens, label=process.label, meta=meta)
+    return Outcome({"text": page.text, "calls": [], "finish": finish}, page=page.id)
 
 
 def _keep_thought(
@@ -100,7 +119,8 @@ def _keep_thought(
         for number, call in enumerate(thought.calls)
     )
     theirs = [call.id for call in calls if process.capabilities.of_client(call.name)]
-    meta = thought_meta(calls, thought.finish, theirs, m.memory.readers(process))
+    held = plan_first(m, process, model, [call.name for call in calls])
+    meta = thought_meta(calls, thought.finish, theirs, m.memory.readers(process), held=held)
     # Not `output_tokens`: what a model thought unseen takes no room.
     tokens = model.count(thought.text) + (model.count(to_json(meta)) if calls else 0)
     page = m.pages.put("assistant", thought.text, tokens=tokens, label=process.label, meta=meta)
@@ -108,7 +128,8 @@ def _keep_thought(
     if not calls:
         process.result = page.id
     listed = [[call.id, call.name, call.arguments, call.raw] for call in calls]
-    value = {"text": page.text, "calls": listed, "finish": thought.finish}
+    value: dict[str, Any] = {"text": page.text, "calls": listed, "finish": thought.finish}
+    value |= {"held": True} if held else {}
     return Outcome(value, page=page.id)
 
 
@@ -129,9 +150,10 @@ async def _attempt(
         prompt = frame + m.memory.resident(process)
         accounts = process.accounts()
         tokens = budget.affordable(accounts, prompt + answer, prompt + LEAST_ANSWER)
-        meter = _Meter(m, process)
+        planning = bool(arguments.get("planning"))
+        meter = _Meter(m, process, silent=planning)
         request = ThinkRequest(
-            m.memory.assemble(process),
+            m.memory.assemble(process, (arguments.get("say") or "") if planning else ""),
             tools,
             max_tokens=tokens - prompt,
             temperature=arguments.get("temperature"),
@@ -143,6 +165,7 @@ async def _attempt(
             pid=process.pid,
             emit=meter.emit,
             lease=lease,
+            calls=not planning,
         )
         reserved = (tokens, _cost(model, prompt, tokens - prompt))
         budget.reserve(accounts, *reserved)
@@ -175,17 +198,19 @@ async def _attempt(
 
 
 class _Meter:
-    """Passes text on as it comes, and knows how much there was."""
+    """Passes text on as it comes, unless it is `silent`, and knows how much there was."""
 
-    def __init__(self, m: "Machine", process: Process) -> None:
+    def __init__(self, m: "Machine", process: Process, *, silent: bool) -> None:
         self._events = m.events
         self._pid = process.pid
         self._label = process.label
+        self._silent = silent
         self._text: list[str] = []
 
     def emit(self, text: str) -> None:
         self._text.append(text)
-        self._events.emit(self._pid, "text", text=text, label=self._label)
+        if not self._silent:
+            self._events.emit(self._pid, "text", text=text, label=self._label)
 
     def spent(self, model: Model, prompt: int) -> tuple[int, int]:
         """(tokens, micros) of an attempt that broke off: nothing if nothing had come."""

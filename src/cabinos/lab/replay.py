@@ -27,6 +27,7 @@ GIVEN = (
     "think",
     "hand_back",
     "whole",
+    "plan",
 )  # parts of the state that no step changes
 
 
@@ -107,7 +108,12 @@ def _take(pages: Pages, action: Syscall, settled: list[Entry]) -> Mapping[str, R
         return None
     del settled[: len(rows)]
     return {
-        id_: Result(value_of(pages, entry.kind, entry.body), entry.body["ok"])
+        id_: Result(
+            value_of(pages, entry.kind, entry.body),
+            entry.body["ok"],
+            entry.body.get("l", "trusted"),
+            frozenset(entry.body["readers"]) if "readers" in entry.body else None,
+        )
         for id_, entry in rows.items()
     }
 

@@ -114,7 +114,7 @@ def _event(kernel: Kernel, row: Entry) -> Event | None:
         return Event(row.pid, "thought", {"page": row.body["page"]}) if row.body["ok"] else None
     page = row.body.get("page")
     text = as_text(row.body.get("value")) if page is None else kernel.pages.get(page).text
-    data = {"id": row.body.get("call", "0"), "text": text, "ok": row.body["ok"]}
+    data = {"id": row.body.get("call", "0"), "name": row.kind, "text": text, "ok": row.body["ok"]}
     return Event(row.pid, "result", data)
 
 

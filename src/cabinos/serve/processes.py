@@ -42,7 +42,7 @@ class NewProcess(Body):
     code: str = ""
     model: str | None = None
     stay: bool = False
-    plan: bool = False
+    plan: bool | None = None
     grants: tuple[dict[str, Any], ...] = ()
 
 

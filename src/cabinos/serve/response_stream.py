@@ -1,5 +1,6 @@
 """A response while it is made: its items, and the events that tell of them."""
 
+import json
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from cabinos.serve.voice import Voice
 __all__ = ["ResponseStream"]
 
 SERVER = "cabin"  # the label of Cabin's own tools
+REPLACED = "not made: a plan of all calls took its place"
 Item = dict[str, Any]
 
 
@@ -106,6 +108,10 @@ class ResponseStream:
             yield from self._add_thought(event.data["page"])
         elif event.kind == "result" and (index := self._calls.get(event.data["id"])) is not None:
             yield from self._add_result(index, event.data["text"], event.data["ok"])
+        elif event.kind == "result" and event.data["name"] == "grant" and event.data["ok"]:
+            for index in self._calls.values():  # those that were held back for a plan
+                if self._output[index]["status"] == "in_progress":
+                    yield from self._add_result(index, REPLACED, ok=False)
 
     def _add_text(self, text: str) -> Iterator[str]:
         if not text:
@@ -219,13 +225,12 @@ class ResponseStream:
             yield from self._close_text("completed")
             return
         index = len(self._output)
-        about = self._output[self._calls[ask.call]] if ask.call in self._calls else {}
         item = {
             "id": f"{ASK}{ask.id}",
             "type": "mcp_approval_request",
             "server_label": SERVER,
             "name": ask.detail.get("tool", ""),
-            "arguments": about.get("arguments", "{}"),
+            "arguments": json.dumps(ask.detail.get("arguments", {}), ensure_ascii=False),
         }
         self._output.append(item)
         yield self._tell("response.output_item.added", output_index=index, item=item)

@@ -146,9 +146,11 @@ def _by_client(record: dict[str, Any]) -> bool:
 
 
 def said(handle: ProcessHandle, page_id: int) -> Said:
-    """The thought that a page holds."""
+    """The thought that a page holds; a plan is nothing that was said."""
     page = handle.kernel.pages.get(page_id)
     meta = json.loads(page.meta) if page.meta else {}
+    if meta.get("plan"):
+        return Said("", (), cut=False)
     every, theirs = handle.process.image_state.get("hand_back"), meta.get("client", ())
     calls = tuple(
         Called(

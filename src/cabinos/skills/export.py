@@ -1,6 +1,7 @@
 """A skill for others: an archive for Claude, a folder for OpenClaw, a page for ChatGPT."""
 
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,10 @@ def export(skill: Skill, graph: Graph, target: Target, out: Path) -> Path:
         raise SkillError("there is something already; give another name with -o.", path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write = {"claude": _archive, "openclaw": _folder, "chatgpt": _page}[target]
-    write(skill, graph, path)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as stage:
+        draft = Path(stage, "draft")  # a full disk leaves no half of a skill
+        write(skill, graph, draft)
+        draft.rename(path)
     return path
 
 

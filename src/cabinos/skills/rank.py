@@ -7,29 +7,42 @@ says every word of the request without end:
 
 over the words w of the request, with f(w) weighted by field. So it lies between 0 and 1, and a word
 that no text knows weighs as much as the rarest: a request about something else stays low, however
-well its small words fit. Meaning: the cosine of two vectors, above what texts without a common
-theme have (the encoder's `near`). Both together:
+well its small words fit.
 
-    dense = max(0, (cosine - near) / (1 - near))
-    fused = WORDS · lexical + (1 - WORDS) · dense
+Meaning: the cosine of two vectors, after some of what all texts have in common was taken from both
+(Mu & Viswanath 2018, arXiv:1702.01417): descriptions of skills are written alike, and what is alike
+says nothing of which one is meant. Of a few texts the mean is hardly known, so it is shrunk as if
+PRIOR others, about anything, belonged to them. What counts is the cosine above that of texts
+without a common theme (the encoder's `near`), of which the same share is gone:
+
+    common = (v(1) + … + v(N)) / (N + PRIOR)
+    near'  = near · PRIOR / (N + PRIOR)
+    dense  = max(0, (cos(query - common, v - common) - near') / (1 - near'))
+    fused  = WORDS · lexical + (1 - WORDS) · dense
+
+The constants were chosen by `bench/skills/constants.py`.
 """
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cabinos.drivers.ranking import stems
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from cabinos.index.encoder import Encoder
+
+    Vectors = NDArray[np.float32]
 
 __all__ = ["Ranker", "Score"]
 
 K, B = 1.2, 0.4  # how fast repetition stops to count; how much length is held against a text
 WORDS = 0.5  # the share of the words where there are vectors, too
+PRIOR = 33  # texts that shrink the mean of the vectors
 LONGEST = 20_000  # characters of a text, or a request, that count
 
 
@@ -63,10 +76,12 @@ class Ranker:
             for word in counts:
                 self._holders.setdefault(word, []).append(at)
         self._encoder = encoder
-        self._vectors: NDArray[Any] | None = None
-        if encoder is not None and texts:
+        if encoder is not None:
             flat = [". ".join(words[:LONGEST] for _, words in fields) for fields in texts]
-            self._vectors = encoder.encode(flat)
+            vectors = encoder.encode(flat)
+            self._common = vectors.sum(axis=0) / (len(texts) + PRIOR)
+            self._near = encoder.near * PRIOR / (len(texts) + PRIOR)
+            self._vectors = self._apart(vectors)
 
     def rarity(self, word: str) -> float:
         """Its idf: ln(1 + (N - n + 0.5) / (n + 0.5)) for a word in n of N texts."""
@@ -94,8 +109,16 @@ class Ranker:
         ]
 
     def _dense(self, request: str) -> list[float] | None:
-        if self._encoder is None or self._vectors is None:
+        if self._encoder is None:
             return None
-        (query,) = self._encoder.encode([request[:LONGEST]])
-        near = self._encoder.near
+        (query,) = self._apart(self._encoder.encode([request[:LONGEST]]))
+        near = self._near
         return [max(0.0, (float(cos) - near) / (1 - near)) for cos in self._vectors @ query]
+
+    def _apart(self, vectors: "Vectors") -> "Vectors":
+        """Of length 1 without what is common; 0 stays 0, since that has nothing in common."""
+        import numpy as np
+
+        rest = np.where(vectors.any(axis=1, keepdims=True), vectors - self._common, 0)
+        apart: Vectors = rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-9)
+        return apart

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["FIRES", "SHOWN", "Chooser", "Chosen", "Found", "Searcher", "pack", "told"]
 
 SHOWN = 5  # skills that a model is shown for a request
-FIRES = 0.36  # the least score of a skill that comes into the prompt unasked
-LEAD = 1.4  # and how many times the next one's it must be
+FIRES = 0.34  # the least score of a skill that comes into the prompt unasked
+LEAD = 1.7  # and how many times the next one's it must be
 LEAST = 0.02  # of a score: below, a text and a request have nothing in common
 HOPS = ("requires", "contrasts")  # kinds of links that are followed once, in this order
 NOTHING = Score(0.0, 0.0, 0.0, ())

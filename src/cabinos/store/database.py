@@ -12,8 +12,9 @@ import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
@@ -86,11 +87,13 @@ class Store:
         self._reader = reader
         self._lock = lock
         self._rows: dict[int, Row] = {}  # id(row): what changed since the last commit
+        self._leaving: dict[int, Row] = {}  # those of the commit that is made: not to be found yet
         self._statements: list[Statement] = []
         self._added: defaultdict[str, list[Sequence[Any]]] = defaultdict(list)  # by statement
-        self._waiters: list[asyncio.Future[None]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []  # for the next commit
+        self._under_way: list[asyncio.Future[None]] | None = None  # those for the one that is made
+        self._next: asyncio.Handle | None = None  # what will begin the next
+        self._kicked = False  # it is to begin at once
         self._failure: StoreFailed | None = None
         self._thread = ThreadPoolExecutor(1, "cabin-store")
         self._writer: sqlite3.Connection | None = None
@@ -145,41 +148,42 @@ class Store:
         So those of one table go in together, which is cheaper than one by one.
         """
         self._added[sql].append(row)
-        if self._timer is None and self._flushing is None:
+        if self._next is None and self._under_way is None:
             self._arm()
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Stages a statement for the next commit. Raises StoreFailed after a commit has failed."""
         self._statements.append((sql, parameters))
-        if self._timer is None and self._flushing is None:
+        if self._next is None and self._under_way is None:
             self._arm()
 
     def save(self, row: Row) -> None:
         """Stages the row as it will be when the next commit is made."""
         self._rows[id(row)] = row
-        if self._timer is None and self._flushing is None:
+        if self._next is None and self._under_way is None:
             self._arm()
 
     async def commit(self) -> None:
         """Returns when everything staged before is on disk; raises StoreFailed if it cannot be."""
         self._require_writable()
-        if not self._staged:
-            if self._flushing is not None:  # what was staged is on its way
-                await asyncio.shield(self._flushing)
-                self._require_writable()
+        if self._staged:
+            self.kick()
+            waiters = self._waiters
+        elif self._under_way is not None:  # what was staged is on its way
+            waiters = self._under_way
+        else:
             return
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        self.kick()
+        waiters.append(waiter)
         await waiter
 
     def kick(self) -> None:
         """Begins a commit now, for nobody to wait for."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._flushing is None and self._staged:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+        if self._staged and self._under_way is None and not self._kicked:
+            if self._next is not None:
+                self._next.cancel()
+            self._next = asyncio.get_running_loop().call_soon(self._begin)
+            self._kicked = True  # whoever is ready to run may stage something before
 
     @property
     def _staged(self) -> bool:
@@ -187,29 +191,44 @@ class Store:
 
     def _arm(self) -> None:
         self._require_writable()
-        self._timer = asyncio.get_running_loop().call_later(LINGER, self.kick)
+        self._next = asyncio.get_running_loop().call_later(LINGER, self._begin)
 
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _begin(self) -> None:
+        """Hands all that is staged to the store's thread, as one transaction."""
+        self._next, self._kicked = None, False
+        if self._failure is not None:
+            return
+        added, self._added = self._added, defaultdict(list)
+        self._leaving, self._rows = self._rows, {}
+        statements, self._statements = self._statements, []
+        self._under_way, self._waiters = self._waiters, []
         try:
-            while self._staged and self._failure is None:
-                added, self._added = self._added, defaultdict(list)
-                rows, self._rows = self._rows, {}
-                statements, self._statements = self._statements, []
-                waiters, self._waiters = self._waiters, []
-                try:
-                    statements += [row.row() for row in rows.values()]
-                    batches = [*added.items(), *_batches(statements)]
-                    await loop.run_in_executor(self._thread, self._transact, batches)
-                except Exception as error:  # noqa: BLE001 - whatever it is, waiters must hear of it
-                    self._fail(error, waiters)
-                    return
-                self.commits += 1
-                for waiter in waiters:
-                    if not waiter.done():
-                        waiter.set_result(None)
-        finally:
-            self._flushing = None
+            statements += [row.row() for row in self._leaving.values()]
+        except Exception as error:  # noqa: BLE001 - whatever it is, waiters must hear of it
+            self._fail(error)
+            return
+        batches = [*added.items(), *_batches(statements)]
+        done = self._thread.submit(self._transact, batches)
+        done.add_done_callback(partial(self._tell, asyncio.get_running_loop()))
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, done: Future[None]) -> None:
+        """On the store's thread."""
+        with suppress(RuntimeError):  # the loop is closed, and nobody there to be told
+            loop.call_soon_threadsafe(self._ended, done.exception())
+
+    def _ended(self, error: BaseException | None) -> None:
+        """A transaction has ended: whoever waits for it is told, and the next one begins."""
+        if error is not None:
+            self._fail(error)
+            return
+        waiters, self._under_way = self._under_way or [], None
+        self._leaving = {}
+        self.commits += 1
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._staged:
+            self._begin()
 
     def _transact(self, batches: Sequence[Batch]) -> None:
         try:
@@ -230,15 +249,15 @@ class Store:
                 writer.execute("ROLLBACK")
             raise
 
-    def _fail(self, error: Exception, waiters: Iterable[asyncio.Future[None]]) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._failure = StoreFailed(
             f"{self.path}: a commit failed ({error}), so the kernel stops. The file holds the "
             f"state of the last good commit: make room or mend the disk, then start again."
         )
-        for waiter in [*waiters, *self._waiters]:
+        for waiter in [*(self._under_way or ()), *self._waiters]:
             if not waiter.done():
                 waiter.set_exception(self._failure)
-        self._waiters = []
+        self._under_way, self._waiters = None, []
         self.on_failure(self._failure)
 
     def _require_writable(self) -> None:
@@ -293,8 +312,8 @@ class Store:
         if self._failure is None:
             self._failure = StoreFailed(f"{self.path}: the store is closed.")
             self.on_failure(self._failure)
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._next is not None:
+            self._next.cancel()
         self._thread.shutdown(wait=True)
         self._reader.close()
         if self._writer is not None:

@@ -69,9 +69,12 @@ class Pages:
         meta: dict[str, Any] | None = None,
     ) -> Page:
         """The page with this content: the one there is, or a new one, staged."""
-        text = clean_text(text)
         extra = to_json(meta) if meta else None
-        address = _address(role, label, extra, text)
+        try:
+            address = _address(role, label, extra, text)
+        except UnicodeEncodeError:  # half a surrogate pair
+            text = clean_text(text)
+            address = _address(role, label, extra, text)
         known = self._by_hash.get(address)
         if known is not None:
             return self.get(known)

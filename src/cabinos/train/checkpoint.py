@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cabinos.train.config import CRITIC
 from cabinos.train.errors import TrainError
 from cabinos.train.model import Llama
 
@@ -88,8 +89,9 @@ def save_weights(path: Path, model: Llama) -> None:
 
 
 def load_weights(path: Path, model: Llama) -> None:
-    """Read the weights from a checkpoint or from what `save_weights` wrote."""
+    """Read the weights from a checkpoint or from what `save_weights` wrote; a critic stays out."""
     tensors, _ = _read(path)
+    tensors = {k: v for k, v in tensors.items() if not k.startswith(f"model.{CRITIC}")}
     try:
         _restore_weights(model, tensors)
     except RuntimeError as error:

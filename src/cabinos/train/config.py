@@ -7,9 +7,21 @@ from typing import Protocol
 
 from cabinos.train.errors import TrainError
 
-__all__ = ["ADAPTED", "HEAD", "MIX", "Course", "ModelConfig", "RunConfig", "TuneConfig", "schedule"]
+__all__ = [
+    "ADAPTED",
+    "CRITIC",
+    "HEAD",
+    "MIX",
+    "Course",
+    "ModelConfig",
+    "RunConfig",
+    "TuneConfig",
+    "schedule",
+]
 
 HEAD = 64  # length of a head
+
+CRITIC = "critic."  # begins the names of what a policy has only while it learns from rewards
 
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 

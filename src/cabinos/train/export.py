@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from cabinos.train.config import ModelConfig
+from cabinos.train.config import CRITIC, ModelConfig
 from cabinos.train.errors import TrainError
 from cabinos.train.hf import copy_description, hf_name
 from cabinos.train.tokenizer import CHAT_TEMPLATE, END_OF_TEXT, TOOLS_SHOWN
@@ -32,7 +32,8 @@ def export_hf(model: "Llama", companion: Path, folder: Path) -> Path:
     """
     import safetensors.torch
 
-    tensors = {hf_name(k): v.contiguous().cpu().float() for k, v in model.state_dict().items()}
+    weights = {k: v for k, v in model.state_dict().items() if not k.startswith(CRITIC)}
+    tensors = {hf_name(k): v.contiguous().cpu().float() for k, v in weights.items()}
     try:
         describe_hf(model.config, companion, folder)
         safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})

@@ -1,6 +1,9 @@
 """Muon for the matrices of the layers, AdamW for the embedding and the norms."""
 
+from collections.abc import Mapping
 from itertools import groupby
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,11 +11,13 @@ from torch import Tensor
 from cabinos.train.config import RunConfig, TuneConfig
 from cabinos.train.model import Llama
 
-__all__ = ["Muon", "make_optimizers", "set_rates"]
+__all__ = ["NOTHING", "Muon", "make_optimizers", "set_rates"]
 
 # Newton–Schulz coefficients of Jordan et al. 2024 (kellerjordan.github.io/posts/muon).
 A, B, C = 3.4445, -4.7750, 2.0315
 STEPS = 5
+
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Muon(torch.optim.Muon):  # type: ignore[misc]
@@ -62,17 +67,25 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-def make_optimizers(model: Llama, config: RunConfig | TuneConfig) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    model: Llama, config: RunConfig | TuneConfig, apart: Mapping[str, float] = NOTHING
+) -> list[torch.optim.Optimizer]:
     """Muon and AdamW for `model`. Each group remembers its rate as "peak" (see `set_rates`).
 
-    If the layers' own matrices are frozen, AdamW alone, for the adapters.
+    If the layers' own matrices are frozen, AdamW alone, for the adapters. `apart`: the beginning of
+    the names of parameters that AdamW takes at a rate of their own, and that rate.
     """
     trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    special: list[dict[str, Any]] = [
+        {"params": [trained.pop(k) for k in list(trained) if k.startswith(name)], "lr": rate}
+        for name, rate in apart.items()
+    ]
     layers = [p for k, p in trained.items() if k.startswith("layers.") and p.ndim == 2]
     adapters = [p for k, p in trained.items() if ".lora_" in k]
     others = [p for k, p in trained.items() if not k.startswith("layers.") and p.ndim == 2]
     vectors = [p for p in trained.values() if p.ndim == 1]
-    groups = [{"params": group} for group in (adapters + others, vectors) if group]
+    groups: list[dict[str, Any]] = [{"params": p} for p in (adapters + others, vectors) if p]
+    groups += special
     adam = torch.optim.AdamW(
         groups, lr=config.other_rate, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=True
     )

@@ -14,7 +14,7 @@ from cabinos.train.checkpoint import Progress
 from cabinos.train.config import TuneConfig
 from cabinos.train.export import keep_description
 from cabinos.train.hardware import Machine, Processes
-from cabinos.train.optimizer import make_optimizers
+from cabinos.train.optimizer import NOTHING, make_optimizers
 from cabinos.train.row_batches import padded
 from cabinos.train.rows import Speech, open_speech
 from cabinos.train.saved import load_base, weights_hash
@@ -71,11 +71,12 @@ def begin(
     out: Path,
     group: Processes,
     trained: Sequence[torch.nn.Parameter] = (),
+    apart: Mapping[str, float] = NOTHING,
 ) -> tuple[list[torch.optim.Optimizer], Progress]:
     """The optimizers of a run and how far it is, with everything restored if it goes on.
 
-    With adapters (`config.rank`), they learn, and of the model itself only `trained`. Raises
-    TrainError if `out` holds another run.
+    With adapters (`config.rank`), they learn, and of the model itself only `trained`. `apart` is as
+    in `make_optimizers`. Raises TrainError if `out` holds another run.
     """
     facts = json.loads(json.dumps(asdict(config)))  # lists, as they are read again
     weights = weights_hash(account.base)
@@ -87,7 +88,7 @@ def begin(
         model.to(next(iter(model.buffers())).device)
         for weight in trained:
             weight.requires_grad_(True)
-    optimizers = make_optimizers(model, config)
+    optimizers = make_optimizers(model, config, apart)
     progress = Progress(0, {}, 0.0, facts)
     if (path := checkpoint.latest(out)) is not None:
         progress = checkpoint.load(path, model, optimizers)

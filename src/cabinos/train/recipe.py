@@ -74,20 +74,20 @@ def make(
     `origin`: a folder with the sources; otherwise they are fetched. Raises TrainError with what to
     do, from whichever step.
     """
-    tell("1/5 texts")
+    tell("1/6 texts")
     get_sources(data, origin=origin)
     prepare(data, tell)
-    tell("2/5 base model")
+    tell("2/6 base model")
     base = out / "base"
     seconds = {"base": pretrain(recipe.texts, data, base, options).progress.seconds}
-    tell("3/5 conversations")
+    tell("3/6 conversations")
     held = _conversations(data, out / "held.jsonl", 1, recipe.held, held_out=True)
     rows = _conversations(data, out / "rows.jsonl", 1, recipe.conversations)
-    tell("4/5 assistant")
+    tell("4/6 assistant")
     assistant = out / "assistant"
     tuned = finetune(recipe.talk, Material(base, [rows], held, data), assistant, options)
     seconds["assistant"] = tuned.progress.seconds
-    tell("5/5 files")
+    tell("5/6 files")
     return Made(
         _export(recipe, base, out / f"{recipe.name}-base.gguf", assistant=False),
         _export(recipe, assistant, out / f"{recipe.name}.gguf", assistant=True),

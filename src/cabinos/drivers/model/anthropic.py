@@ -1,5 +1,6 @@
 """Anthropic's models, through the official SDK: `/v1/messages`."""
 
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -76,10 +77,15 @@ class AnthropicModel(RemoteModel):
             body["system"] = system
         if request.tools:
             body["tools"] = [_tool(tool, names) for tool in request.tools]
+            if not request.calls:
+                body["tool_choice"] = {"type": "none"}
         for blocks in (system, body.get("tools"), messages[-1]["content"]):
             if blocks:
                 blocks[-1]["cache_control"] = CACHED
-        if request.schema is not None:
+        if request.schema is not None and _has_free_object(request.schema):
+            said = f"Answer with JSON alone that fits this schema: {json.dumps(request.schema)}"
+            messages[-1]["content"].append({"type": "text", "text": said})
+        elif request.schema is not None:
             body["output_config"] = {
                 "format": {"type": "json_schema", "schema": _answer_schema(request.schema)}
             }
@@ -217,6 +223,17 @@ def _answer_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         return dict(transform_schema(dict(schema)))
     except (ValueError, TypeError, KeyError, AssertionError):
         return dict(schema)
+
+
+def _has_free_object(schema: Any) -> bool:
+    """Whether an object may have any properties: the API would hold it to have none."""
+    if isinstance(schema, list):
+        return any(map(_has_free_object, schema))
+    if not isinstance(schema, Mapping):
+        return False
+    closed = schema.get("properties") or schema.get("additionalProperties") is False
+    free = schema.get("type") == "object" and not closed
+    return free or any(map(_has_free_object, schema.values()))
 
 
 def _status(body: object) -> int:

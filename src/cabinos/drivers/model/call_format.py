@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cabinos.drivers.model.copying import FREE, Sources, object_rules, prose, source_rules
+from cabinos.drivers.model.copying import MARKS, Sources, object_rules, prose, source_rules
 from cabinos.drivers.model.tool_calls import FUNCTION, HERMES, MISTRAL, PYTHON_TAG
 from cabinos.engine.errors import EngineError, InvalidRequest
 from cabinos.kernel.driver import Tool
@@ -41,9 +41,9 @@ def as_function(tool: Tool) -> dict[str, Any]:
 
 def _shown(schema: Any) -> Any:
     """A parameter's schema without what is said to the grammar of copies alone."""
-    if not isinstance(schema, Mapping) or FREE not in schema:
+    if not isinstance(schema, Mapping):
         return schema
-    return {key: value for key, value in schema.items() if key != FREE}
+    return {key: value for key, value in schema.items() if key not in MARKS}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class _Local(_Entry):
     threads: Count | None = None
     temperature: Annotated[float, Field(ge=0)] | None = None
     tools_shown: Count | None = None
+    plans: bool | None = None
     thinking: bool = False
     swap_dir: Path | None = None
 
@@ -55,6 +56,7 @@ class _Remote(_Entry):
     slots: Count = 8
     price: tuple[Dollars, Dollars] = (0.0, 0.0)
     local: bool = False
+    plans: bool = True
     api_key_env: str | None = None
     connect_timeout: Seconds = 10.0
     idle_timeout: Seconds = 120.0

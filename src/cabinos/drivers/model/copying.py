@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from cabinos.drivers.model.readings import readable
+from cabinos.drivers.model.readings import of_memory, readable
 from cabinos.drivers.model.statements import statements
 from cabinos.drivers.numerals import decimal_of, read_numeral
 from cabinos.kernel.driver import Message
 
 __all__ = [
-    "FREE",
+    "MARKS",
     "Sources",
     "callable_with",
     "object_rules",
@@ -34,8 +34,10 @@ __all__ = [
 ]
 
 NEEDED = ("arithmetic", "counted unit", "other unit", "time")  # no call without one
+ASKED = "x-asked"  # in a parameter's schema: "memory": only of questions about what was told
 AS = "x-copy"  # in a parameter's schema: what is copied is a time, a unit: see `readings`
 FREE = "x-free"  # in a parameter's schema: any value of its type may be written, or "arithmetic"
+MARKS = frozenset((ASKED, AS, FREE))  # which no model is shown
 LENGTH = 2000  # characters of the conversation, the last ones, that may be copied from
 MOST_NUMBERS = 200
 COUNTS = "[0-9]|1[0-9]|20"  # what one may count on fingers and toes, and say without a source
@@ -164,9 +166,13 @@ def _object(
     said: str = "",
 ) -> list[str]:
     """The rules; the parameter `said` has no value that nobody said."""
-    properties: Mapping[str, Any] = schema.get("properties") or {}
     item, key = json.dumps(style["item_separator"]), style["key_separator"]
     required = [*schema.get("required", ())]
+    properties: Mapping[str, Any] = {
+        n: of
+        for n, of in (schema.get("properties") or {}).items()
+        if n in required or of.get(AS) != "zone" or given.readings("zone")  # "a time" is no zone
+    }
     required += [
         n for n, of in properties.items() if of.get(AS) == "list" and given.readings("list")
     ]
@@ -202,6 +208,8 @@ def callable_with(schema: Mapping[str, Any], given: Sources) -> bool:
     """
     for name, of in schema.get("properties", {}).items():
         kind = of.get(AS) if isinstance(of, Mapping) else None
+        if isinstance(of, Mapping) and of.get(ASKED) == "memory" and not of_memory(given.request):
+            return False
         if name not in schema.get("required", ()) or kind not in NEEDED:
             continue
         sums = kind == "arithmetic" and len(given.numbers) > 1  # left to the model
@@ -213,12 +221,13 @@ def callable_with(schema: Mapping[str, Any], given: Sources) -> bool:
 def _statements(properties: Mapping[str, Any], given: Sources) -> list[str]:
     """What may be meant by the parameters that are a "statement".
 
-    A tool that takes a time by itself, and the only one that is said, has it not in the statement:
-    "call mom tomorrow at 5pm" is remembered as "call mom".
+    A tool that takes a time or a file by itself, and the only one that is said, has it not in the
+    statement: "call mom tomorrow at 5pm" is remembered as "call mom".
     """
-    timed = any(of.get(AS) == "time" for of in properties.values())
-    times = given.readings("time") if timed else []
-    return statements(given.texts, times if len(times) == 1 else ())
+    kinds = {of.get(AS) for of in properties.values()} & {"time", "file"}
+    found = [said for kind in sorted(kinds) for said in given.readings(kind)]
+    apart = [said for said in found if not any(said != o and o.endswith(said) for o in found)]
+    return statements(given.texts, apart if len(apart) == 1 else ())
 
 
 def _one_of(texts: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import threading
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +35,7 @@ __all__ = ["Answer", "LocalModel", "LocalSettings"]
 
 TEMPERATURE = 0.7  # unless the settings, or the file, say something else
 TOP_P = 0.95  # of every thought that is not greedy
+PLANS = 3_000_000_000  # parameters from which a model is trusted to write a plan: a rule of thumb
 ROOM = 32_768  # tokens of keys and values that all slots get together, if one window needs no more
 
 
@@ -48,6 +50,7 @@ class LocalSettings:
     threads: int | None = None  # None: as many as there are CPUs
     temperature: float | None = None  # of thoughts that ask for none; None: the file's, or 0.7
     tools_shown: int | None = None  # few tools at a time, for a small model; None: the file's word
+    plans: bool | None = None  # it can write a plan; None: if it is large enough
     thinking: bool = False  # let a model think that does so only if asked
     swap_dir: Path | None = None  # None: the system's temporary directory
 
@@ -119,6 +122,15 @@ class LocalModel:
         """How many tools it is shown at a time, if it is too small for all."""
         return self.settings.tools_shown or self._prompter.traits.tools_shown
 
+    @cached_property
+    def plans(self) -> bool:
+        """Whether it can write a plan: as the settings say, or by its size."""
+        if self.settings.plans is not None:
+            return self.settings.plans
+        from cabinos.engine.catalog import describe
+
+        return self.tools_shown is None and describe(self.settings.path).parameters >= PLANS
+
     @property
     def temperature(self) -> float:
         """Of thoughts that ask for none: what the settings say, or the file, or the default."""
@@ -146,7 +158,7 @@ class LocalModel:
         prompt, handle = started.prompt, started.handle
         prompter = self._prompter
         splitter = Splitter(
-            [tool.name for tool in request.tools],
+            [tool.name for tool in _callable(request)],
             marks=prompter.call_format.marks,
             id_prefix=f"call_{blake2b(array('i', prompt), digest_size=6).hexdigest()}_",
             thinking=prompter.opens_thinking(prompt),
@@ -239,7 +251,7 @@ class LocalModel:
                 f"window holds {self.window}: shorten the prompt or ask for a shorter answer."
             )
         temperature = request.temperature
-        small = self.tools_shown is not None
+        small, callable_ = self.tools_shown is not None, _callable(request)
         params = SamplingParams(
             max_tokens=request.max_tokens,
             temperature=self.temperature if temperature is None else temperature,
@@ -249,7 +261,7 @@ class LocalModel:
             logit_bias={} if request.raw else prompter.reserve(request.messages),
             show_token_ids=() if request.raw else prompter.markup,
             constraint=prompter.constraint(
-                request.tools, request.schema, request.messages if small and not request.raw else ()
+                callable_, request.schema, request.messages if small and not request.raw else ()
             ),
             logprobs=0 if logprobs else None,
         )
@@ -259,7 +271,7 @@ class LocalModel:
         except InvalidRequest:
             if not small:
                 raise
-            plain = prompter.constraint(request.tools, request.schema)
+            plain = prompter.constraint(callable_, request.schema)
             handle = engine.submit(prompt, replace(params, constraint=plain))
             return _Started(prompt, handle, plain)
 
@@ -326,6 +338,11 @@ class LocalModel:
         """An error of the engine as one of the kernel's."""
         kind = ContextOverflow if isinstance(error, EngineOverflow | OutOfPages) else ModelError
         return kind(f"{self.name}: {error}")
+
+
+def _callable(request: ThinkRequest) -> Sequence[Tool]:
+    """Those of the tools that may be called now."""
+    return request.tools if request.calls else ()
 
 
 def _cancel_started(starting: "asyncio.Future[_Started]") -> None:

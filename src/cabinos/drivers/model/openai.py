@@ -67,6 +67,8 @@ class OpenAIModel(RemoteModel):
             body["tools"] = [as_function(tool) for tool in request.tools]
             for described in body["tools"]:
                 described["function"]["name"] = names.of(described["function"]["name"])
+            if not request.calls:
+                body["tool_choice"] = "none"
         if request.schema is not None:
             wanted = {
                 "name": "answer",

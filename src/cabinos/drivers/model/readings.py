@@ -19,7 +19,7 @@ from cabinos.drivers.when import parse as parse_time
 from cabinos.drivers.zones import is_zone
 from cabinos.kernel.errors import InvalidArguments, ToolError
 
-__all__ = ["readable"]
+__all__ = ["of_memory", "readable"]
 
 WORDS = 60  # of a text, the last ones, that are looked at
 LONGEST = 14  # words of a reading
@@ -27,14 +27,28 @@ EDGES = "\"'`,;:!?."
 WORD = re.compile(r"\S+")
 UNIT_WORD = re.compile(r"[^\W\d_]+(?:/[^\W\d_]+)*[²³]?|[°µ][^\W\d_]+|[^\w\s]|\d+(?:[.,]\d+)*")
 FILE = re.compile(r"(?:[\w.-]+/)*[\w.-]*\w\.\w{1,5}")
+PATTERN = re.compile(r"(?:[\w.*-]+/)*[\w.*-]*[\w*]\.\w{1,5}")
 FIGURE = re.compile(r"\d+(?:[.,]\d+)*")
+BEFORE_TIME = re.compile(
+    r"^(?:for|at|in|of|on|by|until|till|til|to|from|this|an?) (?!ago)", re.IGNORECASE
+)
 BEFORE = frozenset("on at in for by to of the a and from".split())
+# What somebody may have told before: of the speaker, or of whoever has a name.
+MEMORY = re.compile(
+    r"\b(?:i|i'm|i've|me|my|mine|we|us|our|ours)\b|"
+    r"\b(?:remember|recall|memory|note[sd]?|told|tell you|mention(?:ed)?|for(?:get|got))\b|"
+    r"(?!\b(?:what|who|where|when|how|that|it|there|let|here|he|she)'s)\b\w+'s\b|"
+    r"\b(?:does|did|is|was|has) (?!(?:the|an?|it|this|that|there|he|she|one|any|some)\b)[a-z]+ \w|"
+    r"(?<=[a-z,] )(?-i:[A-Z][a-z]+)",
+    re.IGNORECASE,
+)
 SOME_DAY = datetime(2026, 11, 24, 12, tzinfo=UTC)  # whether a time can be read depends on no day
 
 
 def readable(kind: str, texts: Sequence[str]) -> list[str]:
     """The longest parts of the texts that are a `kind`, each once; none for an unknown kind.
 
+    "time": then those again without the preposition before them, as in "for 20 minutes".
     "arithmetic": only what has all the numbers of its text. "counted unit": the units with a number
     before them, "other unit": those without; both are all units where one would be none.
     """
@@ -45,10 +59,18 @@ def readable(kind: str, texts: Sequence[str]) -> list[str]:
     if kind not in READERS:
         return []
     parts = list(dict.fromkeys(part for text in texts for part in _parts(kind, text)))
+    if kind == "time":
+        bare = [BEFORE_TIME.sub("", part) for part in parts]
+        return list(dict.fromkeys([*parts, *(part for part in bare if READERS[kind](part))]))
     if kind == "arithmetic":
         numbers = sum(len(FIGURE.findall(text)) for text in texts)
         return [part for part in parts if len(FIGURE.findall(part)) == numbers]
     return parts
+
+
+def of_memory(text: str) -> bool:
+    """Whether it can be a question about what was told before."""
+    return MEMORY.search(text.replace("\u2019", "'")) is not None
 
 
 @lru_cache(256)
@@ -133,6 +155,7 @@ def _sum(part: str) -> Node | None:
 READERS: dict[str, Callable[[str], object]] = {
     "arithmetic": _reads(_sum),
     "file": FILE.fullmatch,
+    "pattern": PATTERN.fullmatch,
     "time": _reads(_time),
-    "zone": is_zone,
+    "zone": lambda part: "," not in part and is_zone(part),
 }

@@ -59,6 +59,7 @@ class Endpoint:
     slots: int = 8
     price: tuple[float, float] = (0.0, 0.0)
     local: bool = False  # what it is shown stays on this machine
+    plans: bool = True  # it can write a plan
     api_key_env: str | None = None
     connect_timeout: float = 10.0  # seconds
     idle_timeout: float = 120.0  # seconds without anything new
@@ -142,6 +143,7 @@ class RemoteModel(ABC):
         self.window = endpoint.window
         self.slots = endpoint.slots
         self.local = endpoint.local
+        self.plans = endpoint.plans
         self.price = endpoint.price
         self._client: Any = None  # of the SDK
 
@@ -322,7 +324,8 @@ class _Answer:
     last: Part = Part()
 
     def __post_init__(self) -> None:
-        names = [tool.name for tool in self.request.tools] if self.endpoint.text_calls else []
+        in_text = self.endpoint.text_calls and self.request.calls
+        names = [tool.name for tool in self.request.tools] if in_text else []
         prefix = f"call_{secrets.token_hex(6)}_"
         self._splitter = Splitter(names, id_prefix=prefix)
         self._prefix = prefix

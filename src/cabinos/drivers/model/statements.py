@@ -14,26 +14,41 @@ MOST = 80  # statements that are offered
 BEFORE, THIS = "to|on|onto|into|in|from|off|off of|for", "my|the|our|a|an|this|that"
 NAME = rf"(?!(?:{BEFORE}|{THIS})\b)[\w'-]+"
 LIST = re.compile(
-    rf"\b(?:(?:{BEFORE}) )?(?:{THIS}) (?:((?:{NAME} ){{0,2}}{NAME}) )?lists?\b",
+    rf"\b(?:(?:(?:{BEFORE}) )?(?:{THIS})|{BEFORE}) (?:((?:{NAME} ){{0,2}}{NAME}) )?lists?\b|"
+    rf"\b(?:{BEFORE}|out of) (?:(?:my|your|the|our) )?(?:to[- ]?dos?|tasks?|notes|memory)\b",
     re.IGNORECASE,
 )
 TODO = re.compile(r"(?:to[- ]?dos?|tasks?|things?(?: to do)?)", re.IGNORECASE)
+QUOTED = re.compile(r"[\"\u201c]([^\"\u201c\u201d]+)[\"\u201d]")
 SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n")
+# Where another thing begins, or a word about the thing: "milk, then eggs", "the milk can go".
+BORDER = re.compile(
+    r"(?:, | - | ?✓|: |,? \b(?:(?:and )?then|plus|also|too|as well|separately|anymore|after all|"
+    r"not|and (?=remind|ping|set|note|also|make|put|add|save)|as (?=two|done|complete|finished)|"
+    r"(?:is|are) (?=off|done|finished|complete|taken|bought|out)|can (?=go|be)|out of|off|in mind|"
+    r"shouldn?'?t?|isn't|goes|so does)\b)",
+    re.IGNORECASE,
+)
 TAIL = re.compile(
     r"(?:[\s,.!?;:]|\b(?:please|pls|plz|thanks|thank you|ok|okay|cabin|then|too|as well|also)\b|"
     r"\b(?:and )?(?:put|add|note|write|remember|keep|save|forget|delete|remove|take) "
     r"(?:it|that|this|them)(?: (?:down|for me|in mind))?\b|"
-    r"\b(?:for|at|on|in|by|to|from|off|the|my|a|an|and|or|of)\b)+$",
+    r"\b(?:for me|if (?:possible|you can)|asap|right away|real quick|when you can|will you)\b|"
+    r"\b(?:thx|now|kindly|instead|rather|down)\b|"
+    r"\b(?:for|at|on|in|into|by|to|as|from|off|the|my|a|an|new|and|or|of)\b|"
+    r"\b(?:file|called|named)\b)+$",
     re.IGNORECASE,
 )
 # Words that a statement follows; before others it would begin in its own middle.
 LEADS = frozenset(
-    "about add again alarm also and bought buy called cancel check clear complete completed "
-    "cross delete did do don't done down drop erase finish finished for forget forgot get "
-    "got grab have i i'll i've include insert jot just keep know log make mark me mean "
-    "meant memo must need no not note now of off out pick please put remember remind "
-    "reminder remove save say scrap set should so start stop store strike take tell that "
-    "this tick timer to wake want was will write you".split()
+    "about actually add again alarm also and begin bought buy called cancel check clear "
+    "complete completed contain containing create cross delete did do don't done down drop "
+    "erase finish finished first for forget forgot fyi get got grab have hello hey hi hmm i "
+    "i'll i've include insert jot just keep know like listen log lose make mark me mean meant "
+    "memo mind more must need needs new no not note now number of off ok on out pick place "
+    "please plus pop put rather remember remind reminder remove right run save say saying "
+    "says scrap set should so start stick stop store strike take tell text that then this "
+    "throw tick timer to um unlearn use wake want was way will wipe with write yo you".split()
 )
 # What only asks: no statement begins with it.
 ASKS = (
@@ -56,17 +71,20 @@ def lists(texts: Sequence[str]) -> list[str]:
 def statements(texts: Sequence[str], apart: Sequence[str] = ()) -> list[str]:
     """What may be meant by the texts, the newest first: each end of each of their parts.
 
-    Parts end at lists, at the times `apart` and with sentences; words of courtesy, prepositions and
-    articles at their ends are left out.
+    Parts end at lists, at the times or files `apart`, with sentences and at BORDERs; words of
+    courtesy, prepositions and articles at their ends are left out. What the newest has in quotes is
+    meant.
     """
+    if quoted := [part.strip() for part in QUOTED.findall(texts[-1] if texts else "")]:
+        return [part for part in quoted if part and part not in apart]
     found: dict[str, None] = {}
     for text in reversed(texts):
         for part in _parts(text, apart):
-            begins = True
+            begins, plain = True, ""
             for word in WORD.finditer(part):
                 end = part[word.start() :].strip(EDGES)
-                if end and begins and not LOOSE.match(end):
-                    found[end] = None
+                if end and begins and (plain == "to" or not LOOSE.match(end)):
+                    found[end] = None  # after "to" a task may begin with any verb
                 plain = word[0].lower().replace("\u2019", "'").strip(EDGES)
                 begins = plain in LEADS or word[0][-1] in ",:" or (begins and plain in ARTICLES)
     return list(found)[:MOST]
@@ -74,10 +92,10 @@ def statements(texts: Sequence[str], apart: Sequence[str] = ()) -> list[str]:
 
 def _parts(text: str, apart: Sequence[str]) -> Iterator[str]:
     for sentence in SENTENCE.split(text):
-        pieces = LIST.split(sentence)[::2]  # every second is the name of a list
+        pieces = LIST.split(sentence)[::2]  # every second is the name of a list, or None
         for time in apart:
             pieces = [part for piece in pieces for part in piece.split(time)]
         for piece in pieces:
-            part = TAIL.sub("", piece).strip()
-            if part:
-                yield part
+            for one in dict.fromkeys((piece, *BORDER.split(piece))):
+                if part := TAIL.sub("", one).strip():
+                    yield part

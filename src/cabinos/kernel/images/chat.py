@@ -2,6 +2,8 @@
 
     start → think → (call → think)* → answer → recv? → think → …
 
+Where the kernel marked a thought's calls as `held`, a plan comes first (`images/plan.py`). If none
+comes of it, they are made as they were asked for.
 A structured answer is checked against its JSON schema here; what does not fit goes back to the
 model with the error. Mail that came meanwhile is read before each thought and after each answer.
 """
@@ -26,7 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "think": None,
     "hand_back": False,
     "whole": False,
-    "plan": False,
+    "plan": None,
 }
 
 
@@ -41,7 +43,7 @@ class Chat:
         `think` holds options of every thought: `temperature`, `top_p`, `seed`, `max_tokens`,
         `stop`, `raw`. `hand_back`: calls are not made but end the process, for its client to make
         them. `whole`: nothing is swapped out or shortened; what does not fit is an error. `plan`:
-        the first turn begins with a plan, whose calls the kernel makes.
+        True begins the first turn with one, False wants none; None leaves it to the kernel.
         """
         return {"phase": "start"} | {k: v for k, v in options.items() if v != DEFAULTS[k]}
 
@@ -61,9 +63,9 @@ class Chat:
         if phase in plan.PHASES:
             assert results is not None
             step = plan.resume(state, results["0"])
-            return _think(_without_plan(state), step) if isinstance(step, str) else step
+            return _after_plan(state, step) if isinstance(step, str) else step
         if phase == "start" and state.get("plan"):
-            return plan.begin(state, dict(state.get("think") or {}))
+            return plan.begin(state)
         return _think(state)
 
 
@@ -80,14 +82,24 @@ def _think(state: dict[str, Any], say: str = "") -> Step:
     return {**state, "phase": "think", "steps": steps}, Syscall.one("think", **options)
 
 
-def _without_plan(state: dict[str, Any]) -> dict[str, Any]:
-    """The state of an ordinary chat, once the plan was carried out or there is none."""
-    return {k: v for k, v in state.items() if k not in plan.STATE}
+def _after_plan(state: dict[str, Any], told: str) -> Step:
+    """An ordinary chat again: the plan was carried out, or (`told` is empty) there is none."""
+    kept = {k: v for k, v in state.items() if k not in plan.STATE}
+    kept["steps"] = state.get("thoughts", 0)
+    if "held" in state and not told:
+        return _call(kept, state["held"])
+    return _think(kept, told)
 
 
 def _turn(state: dict[str, Any]) -> dict[str, Any]:
     """The state at the beginning of a turn."""
-    return {k: v for k, v in state.items() if k not in ("steps", "retries", "answer", "note")}
+    old = ("retries", "answer", "note", "planned", *plan.STATE)
+    return {k: v for k, v in state.items() if k not in old}
+
+
+def _call(state: dict[str, Any], calls: Any) -> Step:
+    made = {id_: Call(name, arguments) for id_, name, arguments, _raw in calls}
+    return {**state, "phase": "call"}, Syscall(made, paged=True)
 
 
 def _after_thought(state: dict[str, Any], result: Result) -> Step:
@@ -97,12 +109,9 @@ def _after_thought(state: dict[str, Any], result: Result) -> Step:
     note = CUT if thought["finish"] == "length" else ""
     if thought["calls"] and state.get("hand_back"):
         return {**state, "phase": "done"}, Exit(thought["text"], note=note)
-    if thought["calls"]:
-        calls = {
-            id_: Call(name, arguments if arguments is not None else None)
-            for id_, name, arguments, _raw in thought["calls"]
-        }
-        return {**state, "phase": "call"}, Syscall(calls, paged=True)
+    if calls := thought["calls"]:
+        held = thought.get("held")
+        return plan.begin({**state, "held": calls}) if held else _call(state, calls)
     text = thought["text"]
     if schema := state.get("schema"):
         problem, value = _misfit(text, schema)

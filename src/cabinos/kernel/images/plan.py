@@ -2,12 +2,13 @@
 
     plan → grant → step → step → … → the chat goes on with the results
 
-The model never sees a result before its plan is fixed, so nothing that is read can change which
-tools are called, nor an argument that is no hole (`kernel/plan.py`). If no plan comes of it, the
-chat goes on as if none had been asked for: then every call is checked by itself.
+The model sees no result that nobody vouches for before its plan is fixed, so nothing that is read
+can change which tools are called, nor an argument that is no hole (`kernel/plan.py`). If no plan
+comes of it, the chat goes on as if none had been asked for: then every call is checked by itself.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,15 +20,21 @@ from cabinos.kernel.plan import Found, fill, validate
 __all__ = ["PHASES", "STATE", "begin", "resume"]
 
 PHASES = ("plan", "grant", "step")
-STATE = ("plan", "steps", "ids", "found", "items", "failed")  # of a chat's state: the plan's
+# Of a chat's state: the plan's; calls held back for it; and how many thoughts there were before.
+STATE = ("steps", "ids", "found", "items", "failed", "held", "thoughts")
+OPTIONS = ("temperature", "top_p", "seed")  # of thinking; others are about the answer
+MOST = 2048  # tokens of a plan
 SHOWN = 4000  # characters of a step's result that the model is shown afterwards
 HOW = (
-    "Before anything is read, plan the calls. Answer with JSON: "
-    '{"steps": [{"tool": name, "arguments": {…}}]}. An argument is a value, or an object: '
-    '{"result": n} of step n, {"field": [x, name]}, {"lookup": [x, field, "eq", value]}, '
-    '{"filter": …}, {"max": [x, field]}, {"min": …}, {"count": x}, {"text": ["… {}", x]}. '
-    "The step quarantine(instruction, data, schema) lets a model without tools read data and "
-    'write content. If no calls are needed: {"steps": []}.'
+    "Before anything else is read: which calls does the request need, from the first to the last? "
+    'Call nothing now; answer with JSON alone: {"steps": [{"tool": name, "arguments": {…}}]}. '
+    'An argument is a value, or is made of the results of earlier steps: {"result": n} is all that '
+    'step n returns, {"field": [x, name]}, {"lookup": [x, field, "eq", value]}, {"filter": …}, '
+    '{"max": [x, field]}, {"min": …}, {"at": [x, 0]}, {"count": x}, {"text": ["… {}", x]}. '
+    "Who or what is acted on (recipients, addresses, files) must be words of the request, or be "
+    "found like this. Content that has to be written from what is read comes from a step of the "
+    "tool quarantine(instruction, data), with which a model without tools reads data and answers. "
+    'A request that only reads, or cannot be planned, has the answer {"steps": []}.'
 )
 SCHEMA = {
     "type": "object",
@@ -50,20 +57,19 @@ SCHEMA = {
 }
 
 
-def begin(state: dict[str, Any], options: dict[str, Any]) -> Step:
-    """Asks the model for a plan."""
-    asked = {**options, "say": HOW, "schema": SCHEMA, "planning": True}
-    return {**state, "phase": "plan"}, Syscall.one("think", **asked)
+def begin(state: dict[str, Any]) -> Step:
+    """Asks the model for a plan. A turn has one at most."""
+    options = {k: v for k, v in (state.get("think") or {}).items() if k in OPTIONS}
+    asked = {**options, "say": HOW, "schema": SCHEMA, "planning": True, "max_tokens": MOST}
+    begun = {**state, "phase": "plan", "planned": True, "thoughts": state.get("steps", 0)}
+    return begun, Syscall.one("think", **asked)
 
 
 def resume(state: dict[str, Any], result: Result) -> Step | str:
     """The next step of the plan; or what the chat is to be told when it goes on."""
     phase = state["phase"]
     if phase == "plan":
-        try:
-            steps = validate(json.loads(result.value["text"])["steps"]) if result.ok else []
-        except (InvalidArguments, ValueError, TypeError, KeyError, RecursionError):
-            steps = []
+        steps = _read(result.value["text"]) if result.ok else []
         if not steps:
             return ""
         return {**state, "phase": "grant", "steps": steps}, Syscall.one("grant", plan=steps)
@@ -72,6 +78,15 @@ def resume(state: dict[str, Any], result: Result) -> Step | str:
             return ""
         return _next({**state, "phase": "step", "ids": result.value, "found": [], "items": []})
     return _next(_settled(state, result))
+
+
+def _read(text: str) -> list[dict[str, Any]]:
+    """The steps in an answer, whatever stands around the JSON; [] if they are no plan."""
+    found = re.search(r"\{.*\}", text, re.DOTALL)
+    try:
+        return validate(json.loads(found[0])["steps"]) if found else []
+    except (InvalidArguments, ValueError, TypeError, KeyError, RecursionError):
+        return []
 
 
 def _settled(state: dict[str, Any], result: Result) -> dict[str, Any]:

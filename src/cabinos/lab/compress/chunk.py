@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LZMA", "MODEL", "STORED", "Told", "code", "pace", "pack", "unpack"]
+__all__ = ["LZMA", "MODEL", "STORED", "Told", "code", "pace", "pack", "reads_as_text", "unpack"]
 
 STORED, LZMA, MODEL = 0, 1, 2  # how a chunk is packed
 DULL = 48  # text that LZMA makes so many times smaller is not worth the model's time

@@ -131,6 +131,7 @@ async def converse(model: Model, says: Sequence[str], scene: Scene, *, seed: int
                 temperature=0.0,
                 seed=seed,
                 stay=True,
+                plan=False,  # its calls would be the kernel's, and not be seen here
                 max_steps=scene.steps,
             )
             talk = Talk()

@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,9 @@ TEXTS: Curves = {
 ALONE: Curves = {"bytes: bits per byte": "WikiText-2"}  # without books, there is one text
 
 
+APART = 1.07  # what tokens are multiplied by from one curve to the next
+
+
 def texts_of(points: Sequence[Point]) -> Curves:
     """The curves of bits per byte that there are; the first is the measure of the loss."""
     known = {
@@ -163,15 +167,15 @@ def plot(points: Sequence[Point], picture: Path) -> None:
         _draw(below, [p for p in points if loss in p["scores"]], curves, loss)
         for axes in (above, below):
             axes.axhline(chance, color="grey", linewidth=0.8, linestyle=":", label="chance")
-            axes.set_ylabel(label)
+            axes.set(ylabel=label, ylim=(-0.02, 1.02))
         above.set_title(title)
+        above.legend(fontsize=7, loc="upper left")  # the row below has the same curves
         below.set_xlabel(f"bits per byte ({texts[loss]})")
         below.invert_xaxis()
     _draw(upper[-1], points, texts, None)
     upper[-1].set(title="texts that were held out", ylabel="bits per byte")
     lower[-1].set_axis_off()
-    for axes in (*upper, *lower[:-1]):
-        axes.legend(fontsize=7)
+    upper[-1].legend(fontsize=7)
     for axes in upper:
         axes.set(xscale="log", xlabel="tokens trained on")
     partial = picture.with_name(f".{picture.name}")
@@ -180,12 +184,16 @@ def plot(points: Sequence[Point], picture: Path) -> None:
 
 
 def _draw(axes: Any, points: Sequence[Point], curves: Curves, against: str | None) -> None:
-    """The curves against tokens, or against the score that is named."""
-    for name, legend in curves.items():
+    """The curves against tokens, or against the score that is named; side by side, to be seen."""
+    for place, (name, legend) in enumerate(curves.items()):
         known = [point for point in points if name in point["scores"]]
         if not known:
             continue
-        x = [p["tokens"] if against is None else p["scores"][against][0] for p in known]
+        aside = place - (len(curves) - 1) / 2
+        if against is None:
+            x = [p["tokens"] * APART**aside for p in known]  # the axis is logarithmic
+        else:
+            x = [p["scores"][against][0] - log(APART) / 4 * aside for p in known]
         score, low, high, _ = zip(*(point["scores"][name] for point in known), strict=True)
-        axes.plot(x, score, marker=".", label=legend)
-        axes.fill_between(x, low, high, alpha=0.2)
+        (line,) = axes.plot(x, score, marker=".", label=legend)
+        axes.vlines(x, low, high, color=line.get_color(), linewidth=1.5, alpha=0.35)

@@ -53,8 +53,9 @@ class Desk:
     """Where orders are left, as an async context manager.
 
     `config` is that of a kernel opened here; `model` the brain of new processes (None: its first);
-    `granted` what they may touch. Entering opens a kernel if none runs, and raises what that
-    raises: KernelError for a wrong configuration, StoreError.
+    `granted` what they may touch. `private`: clients may be told what is for this machine alone.
+    Entering opens a kernel if none runs, and raises what that raises: KernelError for a wrong
+    configuration, StoreError.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class Desk:
         *,
         model: str | None = None,
         granted: Capabilities | None = None,
+        private: bool = False,
     ) -> None:
         self.model = model
+        self.private = private
         self.granted = granted or Capabilities()
         self._path = path
         self._config = config

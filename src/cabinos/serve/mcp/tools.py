@@ -4,10 +4,13 @@ Behind a client is a model, and nobody knows what that has read. So whatever a c
 untrusted: a process that it starts may read what was granted, and asks a person before it changes
 anything or sends it away; a note that it writes keeps that label for whoever recalls it. To approve
 is a person's, at the terminal; there is no tool for it.
+
+Behind a client is also somebody who may read elsewhere. So what not everybody may read (private
+files, a note, what a process has made of them) is told only where the desk is `private`.
 """
 
 import asyncio
-import re
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,6 +19,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from cabinos.drivers import noted
+from cabinos.drivers.recall import Recall
 from cabinos.kernel.capability import Capabilities
 from cabinos.kernel.driver import Tool, tool
 from cabinos.kernel.errors import InvalidArguments, KernelError
@@ -34,6 +39,14 @@ GLANCE = 0.05  # seconds between two looks at a process
 LONGEST = 300.0  # seconds of one wait
 # A process that keeps what it is sent, as untrusted as the message is.
 REMEMBER = "notes_remember(text=recv())"
+PRIVATE = (
+    "this is for Cabin's machine alone: its user can read it with `cabin attach`, or let clients "
+    "see such things with `cabin mcp --private`"
+)
+LEFT_OUT = (
+    "notes that are for Cabin's machine alone; its user can let clients see them with "
+    "`cabin mcp --private`"
+)
 
 Pid = Annotated[int, Field(gt=0, description="the number of a process")]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
@@ -81,7 +94,7 @@ def kernel_tools(desk: Desk) -> Sequence[Tool]:
         deadline = time.monotonic() + seconds
         while True:
             with desk.look() as view:
-                told = _told(view, view.table.get(pid))
+                told = _told(desk, view, view.table.get(pid))
             if told["state"] != State.READY or time.monotonic() >= deadline:
                 return told
             await asyncio.sleep(GLANCE)
@@ -91,34 +104,50 @@ def kernel_tools(desk: Desk) -> Sequence[Tool]:
         exited: Annotated[bool, Field(description="also those that have ended")] = False,
     ) -> dict[str, Any]:
         """Lists the processes: number, state, title, and what each waits for. The newest first."""
+        shown = ("pid", "parent", "state", "title", "label", "waiting")
         with desk.look() as view:
             rows = view.table.summaries(exited=exited)
-        shown = ("pid", "parent", "state", "title", "label", "waiting")
-        listed = [{key: asdict(row)[key] for key in shown} for row in reversed(rows[-LISTED:])]
+            listed = [{key: asdict(row)[key] for key in shown} for row in reversed(rows[-LISTED:])]
+            for row in listed:
+                if _is_private(desk, view.table.get(row["pid"])):
+                    row["title"] = ""
         return {"processes": listed, "more": len(rows) > LISTED}
 
     return [spawn, send, wait, ps]
 
 
-def _told(view: View, process: Process) -> dict[str, Any]:
+def _is_private(desk: Desk, process: Process) -> bool:
+    """Whether it has read what clients are not to see, so that its words may tell of it."""
+    return process.guard.readers is not None and not desk.private
+
+
+def _told(desk: Desk, view: View, process: Process) -> dict[str, Any]:
     """How a process is, and what it answered last."""
-    told: dict[str, Any] = {"pid": process.pid, "state": process.state, "title": process.title}
+    private = _is_private(desk, process)
+    told: dict[str, Any] = {"pid": process.pid, "state": process.state}
+    told["title"] = "" if private else process.title
     if process.state == State.EXITED:
-        status = process.status or {}
-        told["ok"] = status.get("code") == "done"
-        told["answer"] = status.get("value")
-        if told["answer"] is None and process.result is not None:
-            told["answer"] = view.pages.get(process.result).text[:MAX_ANSWER]
+        told["ok"] = (process.status or {}).get("code") == "done"
+        told["answer"] = None if private else _answer(view, process)
     elif process.state != State.READY:
         told["waiting_for"] = process.waiting or ""
         asked = [ask for ask in view.asks().open() if ask.pid == process.pid]
         if asked:
-            told["asks"] = [ask.question for ask in asked]
+            told["asks"] = [] if private else [ask.question for ask in asked]
             told["note"] = "only Cabin's user can answer that, with `cabin asks`"
         elif process.waiting == "a message":
-            told["answer"] = _last_words(view, process)
+            told["answer"] = None if private else _last_words(view, process)
+    if private:
+        told["private"] = PRIVATE
     told["label"] = process.label
     return told
+
+
+def _answer(view: View, process: Process) -> Any:
+    value = (process.status or {}).get("value")
+    if value is None and process.result is not None:
+        return view.pages.get(process.result).text[:MAX_ANSWER]
+    return value
 
 
 def _last_words(view: View, process: Process) -> str:
@@ -131,31 +160,34 @@ def _last_words(view: View, process: Process) -> str:
 
 # ---- memory --------------------------------------------------------------------------------------
 
-NOTES = (
-    "SELECT note.id, note.kind, note.text, note.label, note.created, note.done FROM note_index "
-    "JOIN note ON note.id = note_index.rowid WHERE note_index MATCH ? "
-    f"ORDER BY note_index.rank, note.id DESC LIMIT {FOUND}"
+COLUMNS = (
+    "note.id, note.text, note.kind, note.label, note.created, note.done, note.readers, note.pid"
 )
 
 
 def memory_tools(desk: Desk) -> Sequence[Tool]:
-    """memory_search and remember. Notes are offered, conversations are not: they are private."""
+    """memory_search and remember. Notes are offered, conversations are not."""
+    recall = Recall(exact=True)
 
     @tool(effect="pure")
     async def memory_search(
         query: Annotated[str, Field(min_length=1, max_length=1_000, description="a few words")],
     ) -> dict[str, Any]:
-        """Finds what Cabin was asked to remember, by words: the best matches first.
+        """Finds what Cabin was asked to remember, by words and by meaning: the best first.
 
         A note labelled `untrusted` came from a program or a page, not from Cabin's user.
         """
-        words = dict.fromkeys(re.findall(r"\w+", query))
+        words = noted.match(query)
         if not words:
             raise InvalidArguments("the query has no words to look for.")
-        match = " OR ".join(f'"{word}"' for word in words)
         with desk.look() as view:
-            rows = view.store.rows(NOTES, (match,))
-        return {"notes": [_note(*row) for row in rows]}
+            every = view.store.rows(noted.newest(COLUMNS))
+            seen = [row for row in every if _may_see(desk, view, row)]
+            found = view.store.rows(noted.by_words(COLUMNS), (words,))
+            found = [row for row in found if _may_see(desk, view, row)][:FOUND]
+        rows = await noted.with_near(query, found, seen, 1, recall)
+        told = {"notes": [_note(*row) for row in rows]}
+        return told if len(seen) == len(every) else {**told, "left_out": LEFT_OUT}
 
     @tool(effect="raw")
     async def remember(
@@ -177,7 +209,20 @@ def memory_tools(desk: Desk) -> Sequence[Tool]:
     return [memory_search, remember]
 
 
-def _note(number: int, kind: str, text: str, label: str, created: float, done: float | None) -> Any:
+def _may_see(desk: Desk, view: View, row: tuple[Any, ...]) -> bool:
+    """Whether clients may see a note: anybody may read it, or a client has written it."""
+    readers, pid = row[-2:]
+    if desk.private or json.loads(readers or "[]") is None:
+        return True
+    try:
+        return view.table.get(pid).guard.program == REMEMBER
+    except KernelError:  # a person wrote it
+        return False
+
+
+def _note(
+    number: int, text: str, kind: str, label: str, created: float, done: float | None, *_: Any
+) -> dict[str, Any]:
     when = datetime.fromtimestamp(created).date().isoformat()
     return {
         "id": number,
@@ -194,7 +239,7 @@ async def wait_for_end(desk: Desk, pid: int, seconds: float = 30.0) -> dict[str,
     deadline = time.monotonic() + seconds
     while True:
         with desk.look() as view:
-            told = _told(view, view.table.get(pid))
+            told = _told(desk, view, view.table.get(pid))
         if told["state"] == State.EXITED or time.monotonic() >= deadline:
             return told
         await asyncio.sleep(GLANCE)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 
-__all__ = ["fill", "roughen", "say", "sections"]
+__all__ = ["Liberal", "fill", "reworded", "roughen", "say", "sections"]
 
 TOKEN = re.compile(r"[\[\]()|]|\{\w+\}|[^\[\]()|{}]+")
 SLIP = 0.06  # share of utterances with one
@@ -23,13 +23,83 @@ NEIGHBOURS = {
     "y": "tu", "z": "x",
 }  # fmt: skip
 
+# Other words for the same, wherever they stand in what is asked of an assistant.
+SAME: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
+    (re.compile(rf"(?<![\w{{'-]){words}(?![\w}}'-])"), others)
+    for words, others in (
+        ("show me", ("give me", "let me see", "pull up", "bring up", "i want to see", "display")),
+        ("(?:can|could|would|will) you", ("can u", "would you mind to", "are you able to",
+         "i want you to", "i'd like you to", "you can", "could u")),
+        ("(?:what is|what's|whats)", ("tell me", "what would be", "wanna know", "what are")),
+        ("tell me", ("say", "i want to know", "inform me", "do you happen to know")),
+        ("how much is", ("what is", "how much would be", "what do you get for")),
+        ("how many", ("what number of", "count of", "how much")),
+        ("(?:delete|remove|erase|drop|scrap)", ("wipe", "take out", "throw out", "get rid of",
+         "lose", "ditch", "kick out", "strike out", "discard")),
+        ("(?:cancel|stop|end|kill)", ("call off", "abort", "quit", "halt", "undo", "dismiss")),
+        (r"(?:add|put) (?=\{x\})", ("note ", "throw ", "place ", "jot ", "write ", "slap ")),
+        ("set an?", ("start a", "make a", "get me a", "begin a", "activate a", "run a")),
+        ("set (?:a )?reminder", ("make a reminder", "leave me a reminder", "schedule a reminder")),
+        ("remind me to", ("ping me to", "tell me to", "alert me to", "prompt me to",
+         "send me a reminder to", "get me to")),
+        ("remember that", ("memorize that", "hold on to this:", "keep this:", "know that",
+         "be aware that", "file away that", "retain that", "log this:")),
+        ("(?:calculate|compute|work out|figure out)", ("determine", "get", "do", "crunch",
+         "find out", "reckon", "count up")),
+        ("convert", ("change", "switch", "transform", "express", "put")),
+        ("(?:find|look for|search for)", ("hunt for", "seek", "spot", "track down", "get hold of")),
+        ("(?:plot|draw|graph)", ("sketch", "chart", "picture", "visualize", "paint", "display")),
+        ("(?:pick|choose)", ("select", "decide on", "settle on", "draw", "opt for")),
+        ("(?:create|make) a", ("start a", "produce a", "set up a", "generate a", "prepare a")),
+        ("i need", ("i want", "gimme", "i could use", "i'm after", "i would like")),
+        ("do you know", ("have you any idea", "any clue", "could you say", "are you aware")),
+        ("until", ("before", "till", "up to", "til")),
+        ("(?:turn|switch)", ("flip", "put", "set", "shut", "power")),
+        ("play", ("put on", "start", "blast", "queue up", "stream")),
+        ("(?:book|reserve|order)", ("arrange", "get", "organize", "sort out", "fix up")),
+        ("(?:open|read)", ("look into", "go through", "peek at", "view", "have a look at")),
+        ("please", ("kindly", "pls", "plz", "if you can", "be so kind")),
+        ("no longer need", ("don't want", "am done with", "have no use for")),
+    )
+)  # fmt: skip
+LEFT_OUT = re.compile(r"(?<![\w{'-])(?:the|an?|my|please|me|is|are|do|of)(?![\w}'-]) ")
+OPENINGS = ("hey ", "ok so ", "right, ", "um ", "quick: ", "actually ", "yo ", "listen, ",
+            "i was thinking, ", "hello, ", "question: ", "my dear cabin, ", "hmm, ")  # fmt: skip
+CLOSINGS = (" for me", " pls", " thx", " now", " asap", " if possible", " real quick", " then",
+            " when you can", ", ok", ", will you", " my friend", " right away")  # fmt: skip
+REWORDED = 0.45  # share of a Liberal's utterances that are not said as the pattern has it
+
+
+class Liberal(Random):
+    """Draws utterances that are now and then in other words than their pattern's."""
+
+
+def reworded(rng: Random, pattern: str) -> str:
+    """A pattern with another word for the same, without a small word, or with more around it."""
+    draw = rng.random()
+    fitting = [(words, others) for words, others in SAME if words.search(pattern)]
+    if fitting and draw < 0.6:
+        words, others = rng.choice(fitting)
+        other = rng.choice(others)
+        return words.sub(lambda _: other, pattern, count=1)
+    if draw < 0.8 and (found := list(LEFT_OUT.finditer(pattern))):
+        gone = rng.choice(found)
+        return pattern[: gone.start()] + pattern[gone.end() :]
+    if draw < 0.9:
+        return rng.choice(OPENINGS) + pattern
+    return pattern.rstrip("?.!") + rng.choice(CLOSINGS)
+
 
 def say(rng: Random, pattern: str, **values: object) -> str:
     """`pattern` with its choices made and roughened, and then its values filled in.
 
+    A Liberal generator may say it in other words.
     Raises ValueError for a pattern that is not well formed, KeyError for a value that is missing.
     """
-    return fill(roughen(rng, _choose(rng, pattern)), values)
+    text = _choose(rng, pattern)
+    if isinstance(rng, Liberal) and rng.random() < REWORDED:
+        text = reworded(rng, text)
+    return fill(roughen(rng, text), values)
 
 
 def fill(text: str, values: Mapping[str, object]) -> str:

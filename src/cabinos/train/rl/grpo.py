@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cabinos.train.logprobs import token_logprobs
 from cabinos.train.model import Llama
+from cabinos.train.rl.credit import Credit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cabinos.train.rl.config import RlConfig
+    from cabinos.train.rl.rounds import Played
 
-__all__ = ["Rewarded", "advantages", "token_weights"]
+__all__ = ["Rewarded", "advantages", "clipped", "grpo_credit", "token_weights"]
 
 TINY = 1e-6
 
@@ -38,7 +40,7 @@ class Rewarded(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(
+    def forward(  # noqa: PLR0913 - the fields of `RolloutPart`
         self,
         inputs: Tensor,
         targets: Tensor,
@@ -48,17 +50,35 @@ class Rewarded(nn.Module):  # type: ignore[misc]
         weights: Tensor,
         old: Tensor,
         reference: Tensor,
+        values: Tensor,
+        returns: Tensor,
     ) -> Tensor:
-        """The sum of the losses of all decisions; see `RolloutPart`."""
+        """The sum of the losses of all decisions. Nobody asks for `values` and `returns` here."""
         h = self.model.hidden(inputs).flatten(0, 1)[places] / self.config.temperature
         logprobs = token_logprobs(h, self.model.output, targets, allowed)
-        ratio = (logprobs - old).exp()
-        clip = self.config.clip
-        gain = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+        gain = clipped((logprobs - old).exp(), advantages, self.config.clip)
         if self.config.kl:
             d = reference - logprobs
             gain = gain - self.config.kl * (d.exp() - d - 1)
         return -(weights * gain).sum()
+
+
+def clipped(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """min(ratio A, clip(ratio, 1 - ε, 1 + ε) A), [N] each: no gain from moving far."""
+    return torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def grpo_credit(played: "Sequence[Played]", config: "RlConfig") -> list[list[Credit]]:
+    """What each decision of a round is worth: for each rollout, one for each of its samples."""
+    rollouts = [one.rollout for one in played]
+    worth = advantages([r.case for r in rollouts], [r.reward for r in rollouts], fair=config.fair)
+    return [
+        [
+            Credit(np.full(len(sample), advantage, np.float32), np.zeros(len(sample), np.float32))
+            for sample in one.old
+        ]
+        for one, advantage in zip(played, worth, strict=True)
+    ]
 
 
 def advantages(

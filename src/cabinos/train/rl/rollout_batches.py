@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cabinos.train.rl.credit import Credit
 from cabinos.train.rl.decisions import Decisions
 from cabinos.train.row_batches import alike, padded
 
@@ -25,6 +26,8 @@ class RolloutPart:
     weights: NDArray[np.float32]  # [N]
     old: NDArray[np.float32]  # [N], log-probabilities under the policy that played
     reference: NDArray[np.float32]  # [N]; 0 if nobody asks
+    values: NDArray[np.float32]  # [N], by the critic of then; 0 if there is none
+    returns: NDArray[np.float32]  # [N], see `Credit`
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,11 @@ class Lesson:
 
     ids: NDArray[np.int64]
     decisions: Decisions
-    advantage: float
+    credit: Credit
     weight: float  # of each decision
     old: NDArray[np.float32]  # of each decision
     reference: NDArray[np.float32]
+    values: NDArray[np.float32]
     name: str  # to find it again
 
 
@@ -90,10 +94,12 @@ class RolloutBatch:
             np.concatenate(targets),
             np.concatenate(places),
             np.concatenate([lesson.decisions.allowed for lesson in lessons]),
-            np.repeat([lesson.advantage for lesson in lessons], counts).astype(np.float32),
+            np.concatenate([lesson.credit.advantages for lesson in lessons]),
             np.repeat(worth, counts).astype(np.float32),
             np.concatenate([lesson.old for lesson in lessons]),
             np.concatenate([lesson.reference for lesson in lessons]),
+            np.concatenate([lesson.values for lesson in lessons]),
+            np.concatenate([lesson.credit.returns for lesson in lessons]),
         )
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Played:
     rollout: Rollout
     old: list[list[float]]  # under the policy that played
     reference: list[list[float]]  # under the model that the run began with; 0 if nobody asks
+    values: list[list[float]] = field(default_factory=list)  # by the critic, if there is one
 
 
 def round_path(out: Path, number: int) -> Path:
@@ -72,7 +73,7 @@ def _played(line: dict[str, Any]) -> Played:
         for sample in line["rollout"]["samples"]
     ]
     rollout = Rollout(**{**line["rollout"], "samples": samples})
-    return Played(rollout, line["old"], line["reference"])
+    return Played(rollout, line["old"], line["reference"], line.get("values", []))
 
 
 def figures(out: Path) -> Iterator[dict[str, Any]]:

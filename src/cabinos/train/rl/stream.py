@@ -17,9 +17,13 @@ from cabinos.train.errors import TrainError
 from cabinos.train.hardware import Processes
 from cabinos.train.logprobs import token_logprobs
 from cabinos.train.model import Llama
+from cabinos.train.rl.config import PpoConfig
+from cabinos.train.rl.credit import Credit
+from cabinos.train.rl.critic import CriticModel
 from cabinos.train.rl.decisions import Decisions, decisions
-from cabinos.train.rl.grpo import advantages, token_weights
-from cabinos.train.rl.rollout_batches import Lesson, RolloutBatch, RolloutPart
+from cabinos.train.rl.grpo import grpo_credit, token_weights
+from cabinos.train.rl.ppo import explained, ppo_credit
+from cabinos.train.rl.rollout_batches import Lesson, RolloutBatch
 from cabinos.train.rl.rollouts import Rollout, Sample, play, pushed, seed_of
 from cabinos.train.rl.rounds import Played, read_round, round_path, write_round
 
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from cabinos.train.rl.config import RlConfig
     from cabinos.train.rl.task import Task
 
-__all__ = ["Policy", "RoundStream", "sample_logprobs"]
+__all__ = ["Policy", "RoundStream", "sample_logprobs", "sample_values"]
 
 
 class Policy:
@@ -96,15 +100,17 @@ class RoundStream:
 
         Raises TrainError if the round cannot be kept, or what is kept is damaged.
         """
-        number, update = divmod(step, self._config.updates)
+        number, update = divmod(step, self._config.per_round)
         if self._round[0] != number:
             self._round = (number, self._lessons(number))
         config = self._config
-        own = self._round[1][update :: config.updates]  # by case: answers are compared within one
+        share = update % config.updates
+        own = self._round[1][share :: config.updates]  # by case: answers are compared within one
         lessons = [lesson for case in own for lesson in case]
         if not lessons:
             raise TrainError(f"round {number}: no answer has a token that the model chose.")
-        telling = [lesson for lesson in lessons if lesson.advantage or config.kl]
+        whole = config.kl or isinstance(config, PpoConfig)  # the critic learns from all
+        telling = [lesson for lesson in lessons if whole or lesson.credit.advantages.any()]
         batch = RolloutBatch(telling or lessons[:1], len(own) * config.samples, config.micro_tokens)
         self.taken["rollouts"] += batch.seen
         return batch
@@ -115,23 +121,26 @@ class RoundStream:
         if not path.is_file():
             self._play(number, path)
         _, played = read_round(path)
-        config = self._config
-        rollouts = [one.rollout for one in played]
-        worth = advantages(
-            [r.case for r in rollouts], [r.reward for r in rollouts], fair=config.fair
-        )
         by_case: dict[int, list[Lesson]] = {}
-        for one, advantage in zip(played, worth, strict=True):
-            chosen = [self._policy.decisions(sample) for sample in one.rollout.samples]
-            weight = token_weights(sum(len(d.places) for d in chosen), config)
+        for one, worth in zip(played, self._credit(played), strict=True):
+            weight = token_weights(sum(map(len, one.old)), self._config)
             made = by_case.setdefault(one.rollout.case, [])
-            for index, (sample, d) in enumerate(zip(one.rollout.samples, chosen, strict=True)):
-                old, reference = (np.array(v[index], np.float32) for v in (one.old, one.reference))
-                if len(d.places):
-                    name = f"round {number} case {one.rollout.case}"
-                    ids = np.array(sample.ids, np.int64)
-                    made.append(Lesson(ids, d, float(advantage), weight, old, reference, name))
+            for index, (sample, credit) in enumerate(zip(one.rollout.samples, worth, strict=True)):
+                if not one.old[index]:
+                    continue
+                old, reference, values = (
+                    np.array(kept[index], np.float32) if kept else np.zeros_like(credit.returns)
+                    for kept in (one.old, one.reference, one.values)
+                )
+                name = f"round {number} case {one.rollout.case}"
+                ids, chosen = np.array(sample.ids, np.int64), self._policy.decisions(sample)
+                made.append(Lesson(ids, chosen, credit, weight, old, reference, values, name))
         return list(by_case.values())
+
+    def _credit(self, played: Sequence[Played]) -> list[list[Credit]]:
+        if isinstance(self._config, PpoConfig):
+            return ppo_credit(played, self._config)
+        return grpo_credit(played, self._config)
 
     def _play(self, number: int, path: Path) -> None:
         """Play a round, every process its share of the cases, and keep it."""
@@ -144,16 +153,17 @@ class RoundStream:
         played: list[Played] = []
         drift: list[float] = []
         for rollout in self._policy.play(orders, config):
-            old, reference = [], []
+            old, reference, values = [], [], []
+            model = self._policy.model
             for sample in rollout.samples:
                 chosen = self._policy.decisions(sample)
-                confined, alone = sample_logprobs(
-                    self._policy.model, sample, chosen, config.temperature
-                )
+                confined, alone = sample_logprobs(model, sample, chosen, config.temperature)
                 drift += np.abs(alone - chosen.engine).tolist()
                 old.append(confined.tolist())
                 reference.append(self._of_reference(sample, chosen))
-            played.append(Played(rollout, old, reference))
+                if isinstance(model, CriticModel):
+                    values.append(sample_values(model, sample, chosen).tolist())
+            played.append(Played(rollout, old, reference, values))
         shares: list[Any] = [(played, drift)]
         if self._group.count > 1:
             shares = [None] * self._group.count
@@ -161,6 +171,8 @@ class RoundStream:
         if self._group.rank == 0:
             everybody = sorted((p for s, _ in shares for p in s), key=lambda p: p.rollout.case)
             told = _figures(number, everybody, [d for _, s in shares for d in s])
+            if isinstance(config, PpoConfig):
+                told["explained"] = explained(everybody, config)
             seconds = round(time.perf_counter() - begin, 3)
             write_round(path, {**told, "seconds": seconds}, everybody)
         if self._group.count > 1:
@@ -186,15 +198,29 @@ def sample_logprobs(
     zeros = np.zeros(len(chosen.places), np.float32)
     if not len(zeros):
         return zeros, zeros
-    lesson = Lesson(np.array(sample.ids, np.int64), chosen, 0.0, 0.0, zeros, zeros, "")
-    (part,) = RolloutBatch([lesson], 1, len(sample.ids)).parts()
-    h, targets, allowed = _states(model, part)
+    h, targets, allowed = _states(model, sample, chosen)
     confined = token_logprobs(h / temperature, model.output, targets, allowed)
     alone = token_logprobs(h, model.output, targets)
     return confined.cpu().numpy(), alone.cpu().numpy()
 
 
-def _states(model: Llama, part: RolloutPart) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def sample_values(model: CriticModel, sample: Sample, chosen: Decisions) -> "NDArray[np.float32]":
+    """What the critic expected at each decision: [n]."""
+    if not len(chosen.places):
+        return np.zeros(0, np.float32)
+    found: NDArray[np.float32] = model.critic(_states(model, sample, chosen)[0]).cpu().numpy()
+    return found
+
+
+def _states(
+    model: Llama, sample: Sample, chosen: Decisions
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """States before each decision, what was drawn, and what was allowed."""
+    zeros = np.zeros(len(chosen.places), np.float32)
+    ids, credit = np.array(sample.ids, np.int64), Credit(zeros, zeros)
+    lesson = Lesson(ids, chosen, credit, 0.0, zeros, zeros, zeros, "")
+    (part,) = RolloutBatch([lesson], 1, len(ids)).parts()
     device = model.embed_tokens.weight.device
     arrays = (part.inputs, part.places, part.targets, part.allowed)
     inputs, places, targets, allowed = (torch.from_numpy(a).to(device) for a in arrays)

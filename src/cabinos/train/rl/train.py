@@ -1,4 +1,4 @@
-"""A policy learns from rewards: rounds of play through the real engine, and GRPO on them.
+"""A policy learns from rewards: rounds of play through the real engine, and GRPO or PPO on them.
 
 The run's folder is that of the other stages, with what was played in `rounds/`, drawn in
 `rewards.png`. It can be exported, and begin another run.
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cabinos.train import lora
+from cabinos.train.config import CRITIC
 from cabinos.train.hardware import Machine, Processes, matrix_peak
 from cabinos.train.loop import Run
 from cabinos.train.policy import Account, begin, open_policy
+from cabinos.train.rl.config import PpoConfig
+from cabinos.train.rl.critic import CriticModel
 from cabinos.train.rl.grpo import Rewarded
 from cabinos.train.rl.plot import plot_rounds
+from cabinos.train.rl.ppo import PpoObjective
 from cabinos.train.rl.rounds import figures
 from cabinos.train.rl.stream import Policy, RoundStream
 from cabinos.train.session import Options, conduct
@@ -69,15 +73,25 @@ def open_rl(
     reference = None
     if config.kl:
         reference = copy.deepcopy(model).requires_grad_(False)
-    account = Account("rl", base, {"task": task.name}, {"task": task.fingerprint})
-    optimizers, progress = begin(account, model, config, out, group)
+    stage = "ppo" if isinstance(config, PpoConfig) else "rl"
+    account = Account(stage, base, {"task": task.name}, {"task": task.fingerprint})
+    objective: Rewarded | PpoObjective
+    if isinstance(config, PpoConfig):
+        model = valued = CriticModel.of(model, config.seed).to(machine.device)
+        objective, apart = PpoObjective(valued, config), {CRITIC: config.critic_rate}
+        optimizers, progress = begin(
+            account, model, config, out, group, list(valued.critic.parameters()), apart
+        )
+    else:
+        objective = Rewarded(model, config)
+        optimizers, progress = begin(account, model, config, out, group)
     # Played as it will be exported: see `cabin train export`.
     policy = Policy(model, speech.tokenizer, out / "hf", task, assistant=True)
     stream = RoundStream(policy, reference, config, out, group, progress.taken or None)
     return Run(
         config, out, machine, group, model, optimizers, stream,
         lambda: _told(policy, config, out, held),
-        None, matrix_peak(machine) * group.count, progress, objective=Rewarded(model, config),
+        None, matrix_peak(machine) * group.count, progress, objective=objective,
     )  # fmt: skip
 
 

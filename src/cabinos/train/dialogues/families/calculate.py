@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
+from cabinos.drivers.model.readings import readable
 from cabinos.train.dialogues.families.answers import VALUE, told
 from cabinos.train.dialogues.families.expressions import (
     named,
@@ -67,12 +68,14 @@ def composed(rng: Random, fillers: Fillers, pattern: str) -> Turn:
         "thing": fillers.one(rng, "thing"),
         "name": fillers.one(rng, "name"),
     }
-    e = shape.format(**values)
+    says = say(rng, text, **values)
+    read = readable("arithmetic", [says])  # what can be read as it stands is copied as it stands
+    e = read[0] if read else shape.format(**values)
 
     def reply(results: Results) -> str:
         return answer.format(v=value_of(results[0])[0], **values)
 
-    return Turn(say(rng, text, **values), reply, (Call("calculate", {"expression": e}),))
+    return Turn(says, reply, (Call("calculate", {"expression": e}),))
 
 
 def corrected(rng: Random, _fillers: Fillers, pattern: str) -> Script:

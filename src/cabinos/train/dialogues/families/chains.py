@@ -32,6 +32,11 @@ SHARE = [
     "what's {p}% of the {k} in {d}?", "{p}% of the {k} in {d}",
     "how much is {p}% of the {k} in {d}?", "look up the {k} in {d} and take {p}% of it",
     "calculate {p}% of the {k} from {d}", "find {p}% of the {k} in {d}",
+    "take {p}% of the {k} in {d}",
+    "i want {p}% of the {k} from {d}",
+    "what would {p}% of the {k} in {d} be?",
+    "the {k} in {d}: how much is {p}% of it?",
+    "work out {p}% of the {k} in {d}",
 ]  # fmt: skip
 CONVERT = [
     "what's my {k} in {t}?", "how much is my {k} in {t}?", "my {k} in {t}", "convert my {k} to {t}",
@@ -42,11 +47,28 @@ DUE = [
     "how [long|many days] until {k}?", "how many days are left until {k}?",
     "when is {k} and how many days is that?", "days until {k}?", "how long is it until {k}?",
     "how far away is {k}?", "count the days until {k}",
+    "how soon is {k}?",
+    "when's {k}, and how long do i have?",
+    "{k} is how many days away?",
+    "how many days do i have before {k}?",
+    "is {k} soon? count the days",
 ]  # fmt: skip
 NOTED = [
     "{s}? [remember|note] the [answer|result]",
     "[work out|calculate] {s} and remember [it|the result]", "what's {s}? make a note of it",
     "calculate {s}, then note it down", "{s}, and save the result",
+    "{s}, note the result",
+    "work out {s} and write it down",
+    "how much is {s}? save that",
+    "note what {s} is",
+    "compute {s} and keep the answer",
+    "tell me {s} and remember it",
+    "{s} = ? please note it",
+    "i need {s} noted",
+    "put the result of {s} in my notes",
+    "save what {s} comes to",
+    "what is {s}? then remember that",
+    "figure {s} out, then store it",
 ]  # fmt: skip
 PERCENT = [
     "no, i meant {q}%", "sorry, {q}%", "[make|make that|make it] {q}%", "i meant {q}%",
@@ -57,11 +79,24 @@ AGAIN = [
     "make that {w}", "no, {w}", "sorry, {w}", "i meant {w}", "{w} [instead|rather]",
     "actually, {w}", "change it to {w}", "oops, i meant {w}", "[wait|hm], {w}", "better {w}",
     "no, make it {w}", "can you make it {w}?", "move it to {w}",
+    "let's say {w}",
+    "{w} would be better",
+    "rather {w}",
+    "not then, {w}",
+    "push it to {w}",
+    "could it be {w}?",
+    "i'd prefer {w}",
 ]  # fmt: skip
 OTHER = [
     "no, i meant {x}", "sorry, {x}", "i meant {x}", "{x}, not {y}", "actually {x}", "make that {x}",
     "oops, {x}", "no, {x}", "{x} [instead|rather]", "[and|also|plus] {x}", "and {x} too",
     "{x} as well", "wrong, {x}",
+    "change that to {x}",
+    "rather {x}",
+    "not {y}, {x}",
+    "{x} too please",
+    "plus {x}",
+    "i'd rather have {x}",
 ]  # fmt: skip
 UPDATE = [
     "no, {f}", "sorry, {f}", "i meant {f}", "wrong, {f}", "[oops|correction]: {f}",
@@ -72,10 +107,25 @@ AND = [
     "add {x} and {y} as two things to my {l} list", "put {x} on my {l} list, and then {y}",
     "add {x}, then add {y} to my {l} list", "{x} on the {l} list. also {y}",
     "add {x} to the {l} list and {y} too",
+    "put {x} and also {y} on the {l} list, one by one",
+    "i need {x} and {y} on my {l} list, separately",
+    "{l} list: {x}, then {y}",
+    "first {x}, then {y}, both on my {l} list",
+    "on the {l} list put {x}. and {y}",
+    "{x} goes on the {l} list, so does {y}",
+    "add {x} to my {l} list. {y} as well",
+    "please add two things to my {l} list: {x} and {y}",
+    "we need {x} on the {l} list, {y} also",
+    "add {x} on the {l} list plus {y}",
 ]  # fmt: skip
 BOTH = [
     "remember that {f} and remind me to {x} {w}", "note that {f}, and remind me {w} to {x}",
     "{f}, remember that. also remind me to {x} {w}",
+    "note {f}. then set a reminder to {x} {w}",
+    "keep in mind that {f} and ping me {w} to {x}",
+    "two things: {f}, and remind me to {x} {w}",
+    "{f}, note it, and {w} remind me to {x}",
+    "save that {f} and set a reminder {w} to {x}",
 ]  # fmt: skip
 AMOUNTS = (
     "rent", "deposit", "total", "price", "fee", "salary", "budget", "monthly rate", "insurance",

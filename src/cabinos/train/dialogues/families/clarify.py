@@ -21,10 +21,21 @@ TIMER = [
     "set a timer", "set timer", "start a timer", "i need a timer", "timer", "timer please",
     "[can|could] you set a timer( for me)?", "new timer", "please start a timer",
     "set a timer please", "i want to set a timer", "put a timer on", "create a timer",
+    "timer now",
+    "i could use a timer",
+    "run a timer",
+    "can i get a timer?",
+    "time something for me",
+    "let's start a timer",
 ]  # fmt: skip
 ALARM = [
     "set an alarm", "i need an alarm", "alarm please", "[can|could] you set an alarm( for me)?",
     "set alarm", "new alarm", "set my alarm", "create an alarm", "i want to set an alarm",
+    "wake me",
+    "i want an alarm",
+    "alarm",
+    "can i get an alarm?",
+    "put an alarm on",
 ]  # fmt: skip
 WHEN = [
     "remind me to {x}", "set a reminder to {x}", "[can|could] you remind me to {x}?",
@@ -38,6 +49,10 @@ WHAT = [
 REMIND = [
     "remind me", "set a reminder", "i need a reminder", "remind me of something",
     "[can|could] you remind me?", "create a reminder( please)", "new reminder", "remind me please",
+    "please remind me of something later",
+    "leave me a reminder",
+    "reminder",
+    "i need to be reminded of something",
 ]  # fmt: skip
 REMEMBER = [
     "[make|take] a note", "remember something( for me)", "i want you to remember something", "note",
@@ -47,10 +62,17 @@ REMEMBER = [
 ADD = [
     "add something to my [list|todo list]", "new task", "add a [task|todo]", "add to my list",
     "put something on my todo list", "i need to add a task", "add an item to my list",
+    "put something on my list",
+    "i have a new task",
+    "one more for my list",
+    "my list needs something",
 ]  # fmt: skip
 ADD_NAMED = [
     "add something to my {l} list", "put something on the {l} list", "i want to add to my {l} list",
     "add an item to the {l} list", "update my {l} list",
+    "something for the {l} list",
+    "i need something on my {l} list",
+    "new item for the {l} list",
 ]  # fmt: skip
 CONVERT = [
     "convert {x} {u}", "[can|could] you convert {x} {u}?", "change {x} {u}",
@@ -61,15 +83,29 @@ CALCULATE = [
     "calculate( something)", "[can|could] you [do|calculate] something for me?",
     "do [the math|a calculation]", "i need to calculate something", "work something out for me",
     "help me with [math|a sum|a calculation]",
+    "do some math for me",
+    "can you add something up?",
+    "i have a sum for you",
+    "let's calculate",
+    "quick math",
 ]  # fmt: skip
 PERCENT = ["what's {p} percent", "calculate {p}%", "{p}%", "how much is {p} percent?", "take {p}%"]
 SPELL = [
     "spell [a word|something]", "how do you spell it", "can you spell something for me?",
     "spelling please",
+    "spell",
+    "how is it spelled?",
+    "can you spell?",
 ]  # fmt: skip
 PICK = [
     "pick one", "choose( for me)", "[can|could] you pick something?", "help me choose",
     "make a choice for me",
+    "which one should i take?",
+    "decide for me",
+    "pick something for me",
+    "make the choice",
+    "help me decide",
+    "which one?",
 ]  # fmt: skip
 
 LENGTHS = ("{d}", "for {d}", "{d} please", "make it {d}", "let's say {d}", "{d}, thanks")

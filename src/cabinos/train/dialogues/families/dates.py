@@ -297,6 +297,9 @@ AHEAD = [
     "what weekday is {x}?",
     "calculate the date {x}",
     "[the rent|the bill|it] is due {x}, which date is that?",
+    "{x}, which date would that be?",
+    "find the date {x}",
+    "what will the date be {x}?",
 ]
 BACK = [
     "what [date|day] was [it|that] {x}?",
@@ -330,6 +333,9 @@ WHEN = [
     "{x} date",
     "[which|what] date is {x}( on)?",
     "when does {x} fall( this year)?",
+    "what day is {x}( this year)?",
+    "{x} is when?",
+    "on which date is {x}?",
 ]
 WEEKDAYS_WERE = [
     "what day( of the week) was {x}?",
@@ -349,6 +355,9 @@ HOURS = [
     "what's the time {x}?",
     "[tell me|calculate] the time {x}",
     "my [meeting|train|class|shift] is {x}, what time is that?",
+    "{x}, where will the clock be?",
+    "what will the clock say {x}?",
+    "how late is it {x}?",
 ]
 HOURS_AGO = ["what time was it {x}?", "what was the time {x}?", "{x}, what time was that?"]
 SHIFTED = [
@@ -370,6 +379,12 @@ SHIFTED = [
     "when is {n} {unit} before {x}?",
     "i have to [book|pay|apply] {n} {unit} before {x}, when is that?",
     "what's the date {n} {unit} before {x}?",
+    "which day is {n} {unit} past {x}?",
+    "go {n} {unit} on from {x}",
+    "{x}, then {n} {unit} more, what date is that?",
+    "starting {x}, where are we after {n} {unit}?",
+    "{n} {unit} later than {x}",
+    "i'm off for {n} {unit} from {x}, when am i back?",
 ]
 UNTIL = [
     "how many {unit} [until|till|til|to|before] {x}?",
@@ -393,6 +408,14 @@ UNTIL = [
     "number of {unit} until {x}",
     "how many sleeps till {x}?",
     "{x} is in how many {unit}?",
+    "{x} is how far off?",
+    "how long do we have until {x}?",
+    "count down to {x}",
+    "what's the time left to {x}?",
+    "days to go until {x}",
+    "how many days away is {x}?",
+    "{unit} remaining to {x}",
+    "when {x} comes, how many {unit} is that from now?",
 ]
 SINCE = [
     "how many {unit} since {x}?",
@@ -403,6 +426,10 @@ SINCE = [
     "[i quit smoking|i moved here|we met|i started this job] on {x}, how long ago [is|was] that?",
     "how much time has passed since {x}?",
     "how many {unit} ago was {x}?",
+    "{x} was how long ago?",
+    "it's been how many {unit} since {x}?",
+    "i have lived here since {x}, how long is that?",
+    "time since {x}",
 ]
 AGES = [
     "how old is someone born (on ){x}?",
@@ -460,6 +487,15 @@ MEANINGS = [
     "time flies => It does! Is there anything I can do for you?",
     "how old are you? => I'm a program, so I have no age. / I have no birthday; I'm software.",
     "[what|which] month comes after may? => June.",
+    "what is [gmt|utc]? => The time that all time zones are counted from.",
+    "how many seconds are (there )in a minute? => Sixty.",
+    "how many minutes are (there )in an hour? => Sixty.",
+    "what is a fortnight? => Two weeks.",
+    "what is a decade? => Ten years.",
+    "which month has the fewest days? => February.",
+    "what's a weekday? => Any day from Monday to Friday.",
+    "what does noon mean? => Twelve o'clock in the day.",
+    "how many weeks are (there )in a year? => Fifty-two, and a day or two.",
 ]
 
 TEMPLATES = [

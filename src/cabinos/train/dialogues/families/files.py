@@ -16,6 +16,13 @@ FIND = [
     "[can|could] you find {f}( for me)?", "in which folder is {f}?", "where did i save {f}?",
     "search for a file called {f}", "find my file {f}", "i can't find {f}", "i'm looking for {f}",
     "where's {f}", "do you see a file {f}?", "which folder has {f}?", "find file {f} please",
+    "got a file named {f}?",
+    "where do i have {f}?",
+    "is {f} somewhere?",
+    "help me find {f}",
+    "what folder is {f} in?",
+    "does {f} exist?",
+    "any file by the name of {f}?",
 ]  # fmt: skip
 FIND_KIND = [
     "find all {f} files", "which {f} files [are there|do i have]?", "find my {f} files",
@@ -50,12 +57,24 @@ SEARCH = [
     "is {w} mentioned in any file?", "find {w} in my files", "which lines say {w}?",
     "search for the word {w}", "find every line with {w}", "show lines containing {w}",
     "in which file is {w}?", "does any file contain {w}?", "where does {w} appear in my files?",
+    "who is {w} in my files?",
+    "is there {w} anywhere in my files?",
+    "anything with {w} in my documents?",
+    "hunt for {w} in my files",
 ]  # fmt: skip
 WRITE = [
     "write {t} to {f}", "save {t} in {f}", "create a file {f} with {t}", "write {t} into {f}",
     "save {t} as {f}", "make a file called {f} that says {t}", "put {t} in a file called {f}",
     "new file {f}: {t}", "create {f} containing {t}", "store {t} in the file {f}",
     "write a file {f} with the text {t}",
+    "{f} should say {t}",
+    "i want {t} in a file {f}",
+    "{t} goes into {f}",
+    "make {f} with {t} in it",
+    "save a file {f} saying {t}",
+    "please write {t} in {f}",
+    "put down {t} in the new file {f}",
+    "let {f} contain {t}",
 ]  # fmt: skip
 ABSENT = ["read {f}", "open {f}", "show me {f}", "what's in {f}?", "what does {f} say?", "cat {f}"]
 NAMES = (

@@ -31,6 +31,16 @@ REMEMBER = [
     "commit to memory that {f}", "could you [note|jot down|write down|save] that {f}( for me)?",
     "by the way {f}", "[put|keep] this in your [notes|memory]: {f}",
     "tell you what to remember: {f}",
+    "[here is|here's] something to remember: {f}",
+    "keep on file: {f}",
+    "for your information, {f}",
+    "you'll need this later: {f}",
+    "memorize this: {f}",
+    "remind yourself that {f}",
+    "take note, {f}",
+    "write in my notes that {f}",
+    "mark my words: {f}",
+    "i'd like you to know that {f}",
 ]  # fmt: skip
 RECALL = [
     "{q}?", "{q}", "{q}??", "{q} ?", "[so|and|now|um|ok] {q}", "{q} exactly?", "{q} cabin",
@@ -48,6 +58,16 @@ RECALL = [
     "you should know {e}", "any idea {e}?", "quick, {q}?", "[show|give] me {t}",
     "i was wondering {e}", "have i told you {e}?", "check {e}", "what have i noted about {t}?",
     "do you still know {e}?", "oh no, i forgot {e}", "mind telling me {e}?",
+    "what was {t} again?",
+    "{t}, what was that?",
+    "you know {t}, right?",
+    "where's my note about {t}?",
+    "help me out, {q}?",
+    "remember {t}?",
+    "can you look up {t}?",
+    "is there anything about {t} in my notes?",
+    "what have you got on {t}?",
+    "dig up {t}",
 ]  # fmt: skip
 FORGET = [
     "forget {t}", "forget what i said about {t}", "forget the note about {t}",
@@ -56,10 +76,29 @@ FORGET = [
     "[drop|scrap|get rid of] the note about {t}", "i no longer need {t}, forget it",
     "erase {t} from your memory", "clear the note about {t}", "remove {t} from my notes",
     "[could|can] you forget {t}( please)?", "delete {t}", "{t} is out of date, delete it",
+    "lose the note about {t}",
+    "you don't need to know {t} anymore",
+    "take {t} out of your notes",
+    "unlearn {t}",
+    "strike {t} from your notes",
+    "throw out what i told you about {t}",
 ]  # fmt: skip
 NUMBERED = [
     "[forget|delete|remove|erase] note {n}", "[delete|remove] note number {n}( please)",
     "forget number {n}", "you can delete note {n}", "get rid of note {n}", "erase #{n}",
+    "delete #{n}",
+    "remove #{n}( please)",
+    "note {n} can go",
+    "drop note {n}",
+    "forget #{n}( please)",
+    "throw away note {n}",
+    "scrap number {n}",
+    "i don't need note {n} anymore",
+    "note #{n}, delete it",
+    "take note {n} out",
+    "wipe note number {n}",
+    "[could|can] you delete number {n}?",
+    "no need for note {n} now",
 ]  # fmt: skip
 LIST = [
     "[list|show|read|show me|give me|read me] [my|all my|all] notes", "what are my notes?",
@@ -152,9 +191,11 @@ def _gone(results: Results) -> str:
 def numbered(rng: Random, fillers: Fillers, pattern: str) -> Script:
     """One of the notes goes, by its number."""
     told = tuple(a_fact(rng, fillers).text for _ in range(rng.randint(1, 5)))
-    number = str(rng.randint(1, len(told)))
+    digits = str(rng.randint(1, len(told)))
+    number = f"#{digits}" if "#{n}" in pattern else digits
+    says = say(rng, pattern.replace("#{n}", "{n}"), n=number)
     call = Call("notes_forget", {"thing": number})
-    return Script((Turn(say(rng, pattern, n=number), _gone, (call,)),), World(notes=told))
+    return Script((Turn(says, _gone, (call,)),), World(notes=told))
 
 
 def listed(rng: Random, fillers: Fillers, pattern: str) -> Script:

@@ -28,6 +28,19 @@ REMIND = [
     "schedule a reminder {w} to {x}", "help me remember to {x} {w}",
     "i'd like a reminder to {x} {w}", "remember to remind me to {x} {w}", "new reminder: {x}, {w}",
     "[send|give] me a reminder to {x} {w}", "could i get a reminder to {x} {w}",
+    "{x}! remind me {w}",
+    "i mustn't forget to {x} {w}",
+    "can you make sure i {x} {w}?",
+    "get me to {x} {w}",
+    "i want a reminder {w} to {x}",
+    "leave me a reminder to {x} {w}",
+    "put a reminder {w}: {x}",
+    "a reminder {w} to {x} please",
+    "wake my memory {w}: {x}",
+    "i'll need to {x} {w}, tell me then",
+    "when it's {w}, tell me to {x}",
+    "reminder for {w}: {x}",
+    "reminder {w} - {x}",
 ]  # fmt: skip
 TIMER = [
     "set a {timer} for {d}", "set {timer} for {d}", "start a {d} {timer}", "set a {d} {timer}",
@@ -39,6 +52,12 @@ TIMER = [
     "count down {d} on a {timer}", "create a {d} {timer}", "set a new {timer} for {d}",
     "i'd like a {timer} for {d} please", "set my {timer} to {d}", "{d} on the {timer}",
     "can i have a {timer} for {d}",
+    "{timer} running {d} please",
+    "{timer}: {d}",
+    "i want to be told in {d}, set a {timer}",
+    "{d}, start the {timer}",
+    "go, {timer} of {d}",
+    "a {timer} for {d} thanks",
 ]  # fmt: skip
 NAMED_TIMER = [
     "set a {d} timer for {x}", "set a {x} timer for {d}", "{x} timer {d}", "timer for {x}, {d}",
@@ -57,6 +76,11 @@ WAKE = [
     "{wake} at {w}", "{wake} {w}", "please {wake} at {w}", "[can|could|will] you {wake} at {w}?",
     "i have to get up at {w}, {wake} then", "{wake} at {w} please", "i need you to {wake} at {w}",
     "make sure to {wake} at {w}", "[hey|ok] cabin, {wake} at {w}", "at {w}, {wake}",
+    "{wake} by {w}",
+    "i'd like you to {wake} at {w}",
+    "be sure to {wake} at {w}",
+    "don't forget to {wake} at {w}",
+    "{w}: {wake}",
 ]  # fmt: skip
 SHOW = [
     "what {r} do i have?", "[show|list|read|tell] me my {r}", "[show|list] my {r}",
@@ -64,6 +88,13 @@ SHOW = [
     "which {r} are set?", "are there any {r}?", "what {r} are [open|set|coming]?",
     "how many {r} do i have?", "{r}?", "read out my {r}", "go through my {r}", "check my {r}",
     "let me see my {r}",
+    "what {r} are there?",
+    "tell me about my {r}",
+    "got any {r}?",
+    "what {r} did i set?",
+    "see {r}",
+    "are my {r} set?",
+    "what's coming up? my {r}",
 ]  # fmt: skip
 CANCEL = [
     "cancel the reminder to {x}", "[cancel|delete|remove] my reminder to {x}",
@@ -78,6 +109,10 @@ CANCEL_TIMER = [
     "never mind the {timer}", "forget the {timer}", "turn off the {timer}",
     "[cancel|clear] {timer} please", "i don't need the {timer} [anymore|now]", "kill the {timer}",
     "please cancel the {timer}",
+    "i'm done, no more {timer}",
+    "shut off the {timer}",
+    "drop the {timer}",
+    "no {timer} after all",
 ]  # fmt: skip
 REMINDED = (
     "I'll remind you on {day} {date} at {time}: {x}.", "Reminder set for {day} {date} {time}: {x}.",

@@ -29,6 +29,17 @@ ADD_TODO = [
     "also {x}, put that on my list", "insert {x} in my to do list", "one more thing to do: {x}",
     "let's add {x} to my to do list", "stick {x} on my todo list", "i want {x} on my to do list",
     "get {x} on the todo list", "include {x} in my tasks",
+    "i need {x} on my list",
+    "remember to put {x} on my list",
+    "don't let me forget, task: {x}",
+    "next task: {x}",
+    "put this on my list: {x}",
+    "to do: {x}",
+    "my next todo is to {x}",
+    "there's one more: {x}, add it",
+    "jot {x} down as a task",
+    "i'll have to {x}, so add it",
+    "note a task: {x}",
 ]  # fmt: skip
 ADD_NAMED = [
     "[add|put] {x} [to|on|onto] [my|the|our] {l} list", "[add|put] {x} on [my|the] {l} list please",
@@ -44,6 +55,16 @@ ADD_NAMED = [
     "add {x} to my list for {l}", "i have to get {x}, so put that on my {l} list",
     "remember {x} for my {l} list", "update my {l} list with {x}", "the {l} list should have {x}",
     "pop {x} on the {l} list",
+    "{l} list, add {x}",
+    "{x} for the {l} list",
+    "let's put {x} on the {l} list",
+    "could {x} go on my {l} list?",
+    "{x} goes on the {l} list",
+    "make sure {x} is on the {l} list",
+    "we're low on {x}, {l} list please",
+    "keep {x} in mind for the {l} list",
+    "extend the {l} list by {x}",
+    "we could use {x}, put it down on the {l} list",
 ]  # fmt: skip
 SHOW_TODO = [
     "what's on my [todo|to-do|to do|task] list?",
@@ -56,6 +77,13 @@ SHOW_TODO = [
     "[can|could] you [show|read|tell] me my [todo list|tasks]?", "show me what i have to do",
     "what else do i have to do?", "open tasks", "let me see my todo list", "what's next on my list",
     "which tasks do i have?", "am i done with everything?", "what was i going to do?",
+    "what have i got to do?",
+    "which things are still open?",
+    "give me my list",
+    "how many todos are there?",
+    "what should i be doing?",
+    "is my todo list empty?",
+    "list what i have to do",
 ]  # fmt: skip
 SHOW_NAMED = [
     "what's on [my|the|our] {l} list?", "what is on my {l} list",
@@ -91,18 +119,34 @@ REMOVE = [
     "[remove|delete] the task {x}", "{x} can go, [remove|delete] it", "get rid of {x} on my list",
     "please remove {x} from my [todo|to do] list", "i won't {x} after all, take it off my list",
     "never mind {x}, delete it", "erase {x} from my list", "cancel {x} on my todo list",
+    "{x} is off, remove it",
+    "{x} isn't needed anymore, take it off",
+    "strike {x} off my list",
+    "i decided not to {x}, delete that",
+    "no more {x} on my list",
+    "drop {x} from my todos",
+    "take away {x} from the todo list",
 ]  # fmt: skip
 REMOVE_NAMED = [
     "[remove|delete|take] {x} [from|off] my {l} list", "take {x} off the {l} list",
     "we don't need {x} anymore, remove it from the {l} list", "[remove|drop] {x} from the {l} list",
     "please take {x} off my {l} list", "get {x} off my {l} list", "erase {x} from the {l} list",
     "[can|could] you remove {x} from my {l} list?", "{x} should not be on the {l} list, delete it",
+    "no {x} on the {l} list after all",
+    "{x} can go from the {l} list",
+    "strike {x} off my {l} list",
+    "cancel {x} on the {l} list",
+    "i don't want {x} on my {l} list",
+    "delete {x}, {l} list",
 ]  # fmt: skip
 BOUGHT = [
     "i [bought|got|have] {x}, [check|tick|cross] it off my {l} list",
     "got the {x}, tick it off the {l} list", "[check|cross|tick] {x} off [my|the] {l} list",
     "[check|cross|tick] off {x} on my {l} list", "mark {x} as done on my {l} list",
     "{x} is bought, {l} list", "i already have {x} from the {l} list",
+    "bought {x} from the {l} list",
+    "{x}, done, {l} list",
+    "i picked up {x}, mark it on the {l} list",
 ]  # fmt: skip
 ABSENT = [
     "[tick|check|cross] off {x}", "mark {x} as done", "{x} is done", "remove {x} from my list",

@@ -350,6 +350,18 @@ MEANINGS = [
     "what's the difference between weight and mass? => Mass is how much of something there is; weight is how hard gravity pulls it.",
     "why do americans use [miles|pounds|fahrenheit]? => They kept the old English units when most countries took the metric ones.",
     "what does [celsius|fahrenheit] measure? => It measures temperature.",
+    "what is a [liter|litre]? => A liter is a measure of volume: 1,000 cubic centimeters.",
+    "what is an acre? => An acre is a measure of land: 43,560 square feet.",
+    "what do [kilograms|grams|ounces] measure? => They measure weight.",
+    "what do [liters|gallons|cups] measure? => They measure volume.",
+    "is a mile longer than a kilometer? => Yes, a mile is about 1.6 kilometers.",
+    "what is [mph|a knot]? => It's a unit of speed.",
+    "who uses [fahrenheit|inches|gallons]? => The United States, above all.",
+    "what kind of unit is a [pint|gallon|quart]? => A unit of volume.",
+    "what kind of unit is a [gram|stone|ounce]? => A unit of weight.",
+    "what is kelvin for? => It measures temperature, from absolute zero on.",
+    "what is a byte? => A byte is 8 bits of data.",
+    "are [metres and meters|litres and liters] the same? => Yes, only the spelling differs.",
 ]
 
 TEMPLATES = [

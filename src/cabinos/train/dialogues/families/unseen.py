@@ -19,6 +19,7 @@ from cabinos.train.dialogues.script import Call, Results, Script, Turn, template
 TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 AREAS: dict[str, Any] = TABLES["area"]
 WORDS: dict[str, list[str]] = TABLES["words"]
+GENERIC: dict[str, list[str]] = TABLES["generic"]
 GROUP = re.compile(r"\{([^}]*)\}")
 ASIDE = ("{s}", "{s}", "{s}", "please {s}", "hey, {s}", "cabin, {s}", "ok, {s}")
 
@@ -90,8 +91,64 @@ def called(rng: Random, fillers: Fillers, pattern: str) -> Script:
     return Script((turn,), tools=(tool, *others))
 
 
-TEMPLATES = templates(
-    "unseen/call",
-    called,
-    [f"{name} => {says}" for name, area in AREAS.items() for says in area["says"]],
-)
+def named(rng: Random, fillers: Fillers, pattern: str) -> Script:
+    """A tool whose name says what is asked for: "restart the server blue-7" is `restart_server`.
+
+    Beside it stand tools that do the same to something else, or something else to the same.
+    """
+    verb, noun = rng.choice(GENERIC["verbs"]), rng.choice(GENERIC["nouns"])
+    which = rng.choice(
+        (
+            fillers.one(rng, "name"),
+            fillers.one(rng, "city"),
+            fillers.one(rng, "animal").lower(),
+            f"{rng.choice(GENERIC['marks'])}-{rng.randrange(1, 99)}",
+            f"{rng.choice('ABCX')}{rng.randrange(10, 99999)}",
+            f"{rng.choice(GENERIC['marks'])} {rng.choice(GENERIC['marks'])}",
+        )
+    )
+    known: dict[str, Any] = {"v": verb, "o": noun, "x": which, "n": rng.randrange(2, 60)}
+    slots = [slot for slot in ("x", "n") if f"{{{slot}}}" in pattern]
+    tool, parameters = _generic(rng, verb, noun, slots)
+    pairs = [(verb, rng.choice(GENERIC["nouns"])), (rng.choice(GENERIC["verbs"]), noun)]
+    others = [_generic(rng, *pair, slots)[0] for pair in pairs if pair != (verb, noun)]
+    call = Call(
+        tool.name, {name: known[slot] for slot, name in zip(slots, parameters, strict=True)}
+    )
+    answer = f"Done: {verb} the {noun}."
+    turn = Turn(say(rng, pattern, **known), answer, (call,))
+    return Script((turn,), tools=(tool, *others[: rng.randrange(3)]))
+
+
+def _generic(rng: Random, verb: str, noun: str, slots: list[str]) -> tuple[Tool, list[str]]:
+    """The tool that does `verb` to a `noun`, and the names of its parameters."""
+    name = rng.choice((f"{verb}_{noun}", f"{noun}_{verb}", f"{verb}_{noun}s", f"do_{verb}_{noun}"))
+    about = rng.choice(
+        (
+            f"{verb.capitalize()} a {noun}.",
+            f"{verb.capitalize()}s the {noun} of this name.",
+            f"Lets you {verb} one {noun}.",
+            f"{noun.capitalize()}s: {verb}.",
+        )
+    )
+    names = {
+        "x": rng.choice(("name", "id", noun, f"{noun}_id", f"{noun}_name", "which", "target")),
+        "n": rng.choice(("count", "amount", "number", "minutes", "level", "value")),
+    }
+    properties = {names[s]: {"type": "integer" if s == "n" else "string"} for s in slots}
+
+    async def run(_context: Context, **_: Any) -> dict[str, Any]:
+        return {"ok": True}
+
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return Tool(name, about, schema, run), list(properties)
+
+
+TEMPLATES = [
+    *templates(
+        "unseen/call",
+        called,
+        [f"{name} => {says}" for name, area in AREAS.items() for says in area["says"]],
+    ),
+    *templates("unseen/named", named, GENERIC["says"]),
+]
