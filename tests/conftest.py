@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tools.make_tiny_model import main as make_tiny_model
 
@@ -12,6 +13,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would all the processes that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# A test case takes as long as the machine lets it: on a busy one, 200 ms say nothing.
+settings.register_profile("cabin", deadline=None)
+settings.load_profile("cabin")
 
 SLOW = ("train", "cli", "lab")  # the rooms whose files take longest
 

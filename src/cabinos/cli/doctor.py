@@ -169,12 +169,16 @@ def _sandbox() -> Iterator[Finding]:
 
     path = shutil.which("bwrap")
     if path is None:
-        advice = "bubblewrap is not installed, so no process may run commands"
+        advice = "no process may run commands: install the package bubblewrap"
         yield Finding("sandbox", "missing", advice if sys.platform == "linux" else "Linux only")
         return
-    tried = subprocess.run(
-        [path, *SANDBOX], capture_output=True, text=True, timeout=10, check=False
-    )
+    try:
+        tried = subprocess.run(
+            [path, *SANDBOX], capture_output=True, text=True, timeout=10, check=False
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding("sandbox", "broken", f"{path} hangs: a test took more than 10 s")
+        return
     if tried.returncode == 0:
         yield Finding("sandbox", "ok", path)
     else:
