@@ -15,7 +15,7 @@ from cabinos.drivers.reader import Passage, Reader
 from cabinos.index import Index, Source, in_memory
 from cabinos.index import Passage as Piece
 
-__all__ = ["INSTRUCTIONS", "NOT_HERE", "SCHEMA", "Library", "shown_to_brain"]
+__all__ = ["INSTRUCTIONS", "NOT_HERE", "SCHEMA", "Indexed", "Library", "shown_to_brain"]
 
 READ = 5  # passages that are looked into, and shown to a brain
 ENCODED = 20_000  # passages that are searched by meaning, too: ten seconds; more by words alone
@@ -54,10 +54,10 @@ SCHEMA: dict[str, Any] = {
 
 
 class Library:
-    """Documents to be asked: what was read, or what the user's index has of them.
+    """Documents that were read, to be asked.
 
-    A line of a list, or a heading, says what it means only with its neighbours: short passages that
-    were read are put together.
+    A line of a list, or a heading, says what it means only with its neighbours: short passages are
+    put together.
     """
 
     def __init__(self, passages: Sequence[Passage]) -> None:
@@ -68,23 +68,12 @@ class Library:
             Source("file", str(number), (Piece(one.text),))
             for number, one in enumerate(self.passages)
         )
-        self._under: Sequence[Path] = ()
         self._weigh([one.text for one in self.passages[:: 1 + len(self.passages) // SAMPLE]])
 
     @classmethod
     def of(cls, reader: Reader) -> "Library":
         """What a reader has read."""
         return cls(reader.passages)
-
-    @classmethod
-    def indexed(cls, index: Index, under: Sequence[Path] = ()) -> "Library":
-        """What an open index has of files, all or those in some folders. It stays the caller's."""
-        library = cls.__new__(cls)
-        library.passages, library._index, library._under = [], index, under
-        ((last,),) = index.rows("SELECT coalesce(max(id), 0) FROM passage")
-        rows = index.rows("SELECT text FROM passage WHERE id % ? = 0", (1 + last // SAMPLE,))
-        library._weigh([text for (text,) in rows])
-        return library
 
     def _weigh(self, texts: Sequence[str]) -> None:
         """Learns from a sample of the passages how rare words are."""
@@ -93,11 +82,7 @@ class Library:
 
     def find(self, question: str, limit: int = READ) -> list[Passage]:
         """The passages that say most about a question, the best first: by words and by meaning."""
-        hits = self._index.search(question, limit, kinds=["file"], under=self._under)
-        return [
-            self.passages[int(hit.name)] if self.passages else of_hit(hit.name, hit.passage)
-            for hit in hits
-        ]
+        return [self.passages[int(hit.name)] for hit in self._index.search(question, limit)]
 
     def answer(self, question: str, limit: float | None = None) -> Answer:
         """The best answer that stands in the documents word for word.
@@ -118,6 +103,21 @@ class Library:
         passage = passages[found.passage]
         quote = Quote(found.sentence, passage.cite(passage.text.index(found.sentence)))
         return Answer(found.text, (quote,), found.confidence)
+
+
+class Indexed(Library):
+    """What an open index has of files, all or those in some folders, to be asked."""
+
+    def __init__(self, index: Index, under: Sequence[Path] = ()) -> None:
+        self._index, self._under = index, under
+        ((last,),) = index.rows("SELECT coalesce(max(id), 0) FROM passage")
+        rows = index.rows("SELECT text FROM passage WHERE id % ? = 0", (1 + last // SAMPLE,))
+        self._weigh([text for (text,) in rows])
+
+    def find(self, question: str, limit: int = READ) -> list[Passage]:
+        """The passages that say most about a question, the best first: by words and by meaning."""
+        hits = self._index.search(question, limit, kinds=["file"], under=self._under)
+        return [of_hit(hit.name, hit.passage) for hit in hits]
 
 
 def of_hit(name: str, piece: Piece) -> Passage:

@@ -33,7 +33,7 @@ def search_command(
     `cabin index` says which files there are. If QUERY is a question and a sentence there answers
     it, that comes first.
     """
-    from cabinos.answers.ask import Library
+    from cabinos.answers.ask import Indexed
     from cabinos.answers.question import is_question
     from cabinos.index import open_index
 
@@ -44,7 +44,7 @@ def search_command(
         if not hits and not index.rows("SELECT 1 FROM source LIMIT 1"):
             raise Failure("nothing is indexed yet: cabin index FOLDER")
         asked = bool(hits) and is_question(text)
-        answer = Library.indexed(index, folders).answer(text) if asked else None
+        answer = Indexed(index, folders).answer(text) if asked else None
     if as_json:
         said = as_answer(answer) if answer is not None and answer.found else None
         print_json({"query": text, "answer": said, "hits": [_as_data(hit) for hit in hits]})
