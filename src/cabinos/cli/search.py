@@ -75,7 +75,7 @@ def why(hit: "Hit") -> str:
         if fused.dense_rank
         else f"meaning: none of the first, cosine {fused.cosine:.2f}"
     )
-    return f"score {fused.score:.3f} · {by_words} · {by_meaning}"
+    return f"score {fused.score:.3f} · {by_words} · {by_meaning}, {fused.centred:.2f} centred"
 
 
 def _as_data(hit: "Hit") -> dict[str, Any]:
@@ -91,4 +91,5 @@ def _as_data(hit: "Hit") -> dict[str, Any]:
         "lexical_rank": hit.fused.lexical_rank or None,
         "cosine": round(hit.fused.cosine, 4),
         "dense_rank": hit.fused.dense_rank or None,
+        "centred": round(hit.fused.centred, 4),
     }

@@ -1,7 +1,7 @@
 """BM25 over the lists that SQLite's FTS5 keeps: which passage holds a word, and how often.
 
-FTS5 can rank by itself, but computes a passage's score row by row, from the places of all words;
-read as a list for each word and summed with NumPy, the same scores take a fifth of the time.
+FTS5 can rank by itself, but does it passage by passage, from the places of all words; to read a
+list for each word and sum with NumPy takes a fraction of the time.
 
     score(d) = Σ idf(w) · f(w, d)·(k + 1) / (f(w, d) + k·(1 - b + b·|d| / mean length))
     idf(w) = ln(1 + (N - n(w) + 0.5) / (n(w) + 0.5))

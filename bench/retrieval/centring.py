@@ -1,12 +1,11 @@
-"""Whether feedback and centring find more, on texts that nothing is measured on.
+"""Whether more is found if passages are compared without what all of them have in common.
 
-    python bench/retrieval/feedback.py --corpus FOLDER
+    python bench/retrieval/centring.py --corpus FOLDER
 
 FOLDER is the corpus that `cabin data get` makes; only its held-out documents are read, which the
-vectors were not fitted to. A query is what a section of a textbook says will be learned, a heading,
-or a sentence whose paragraph is taken out; all paragraphs of that section are to be found. Rows:
-the two scores fused, with the best 1, 3 or 5 as feedback, without what all passages share, and both
-as `cabin search` has it.
+vectors were not fitted to and nothing else is measured on. A query is what a section of a textbook
+says will be learned, a heading, or a sentence whose paragraph is taken out, and all paragraphs of
+that section are to be found; or the example of a dictionary's entry, which is to be found alone.
 """
 
 import argparse
@@ -16,23 +15,18 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from collection import ROOT, ndcg
 
 sys.path.insert(1, str(ROOT / "tools"))
 
+from static_vectors import DEFINED, SENTENCE
+
+Asked = tuple[list[str], list[tuple[str, set[int]]]]  # passages; queries, what is to be found
+
 SHORTEST = 25  # words of a paragraph
 TAKEN_OUT = 0.08  # of the paragraphs
-UNCENTRED = 10**12  # passages that have nothing in common: no mean is left
-VARIANTS = {
-    "fused": (0, UNCENTRED),
-    "feedback-1": (1, UNCENTRED),
-    "feedback-3": (3, UNCENTRED),
-    "feedback-5": (5, UNCENTRED),
-    "centred": (0, 100),
-    "both": (3, 100),
-}
+PRIORS = {"as they are": 10**12, "centred": 100}  # see `cabinos.index.columns`
 
 
 def sections(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -50,11 +44,9 @@ def sections(text: str) -> Iterator[tuple[str, list[str]]]:
     yield heading, blocks
 
 
-def collections(corpus: Path) -> dict[str, tuple[list[str], list[tuple[str, set[int]]]]]:
+def topical(corpus: Path) -> dict[str, Asked]:
     """By name: passages, and queries with the passages that are to be found."""
-    from static_vectors import SENTENCE
-
-    made: dict[str, tuple[list[str], list[tuple[str, set[int]]]]] = {}
+    made: dict[str, Asked] = {}
     for domain in ("textbooks", "technical"):
         rng = random.Random(7)
         passages: list[str] = []
@@ -93,25 +85,33 @@ def collections(corpus: Path) -> dict[str, tuple[list[str], list[tuple[str, set[
     return made
 
 
-def measured(
-    passages: list[str], queries: list[tuple[str, set[int]]], indices: dict[Any, Any]
-) -> dict[str, float]:
-    """nDCG@10 of each variant. The indices of the same passages are kept."""
-    from cabinos.index import Passage, Source, columns, in_memory, index
+def entries(corpus: Path) -> Asked:
+    """The dictionary's entries, asked for by their examples."""
+    passages: list[str] = []
+    queries = []
+    lines = (corpus / "dictionary-held.jsonl").read_text(encoding="utf-8").split("\n")
+    for line in filter(None, lines):
+        for entry in re.split(r"\n\s*\n", json.loads(line)["text"]):
+            if defined := DEFINED.match(" ".join(entry.split())):
+                if defined[3] and len(defined[3].split()) >= 5:
+                    queries.append((defined[3], {len(passages)}))
+                passages.append(f"{defined[1]}: {defined[2]}")
+    random.Random(7).shuffle(queries)
+    return passages, queries
 
+
+def measured(passages: list[str], queries: list[tuple[str, set[int]]]) -> dict[str, float]:
+    """nDCG@10, with and without."""
+    from cabinos.index import Passage, Source, columns, in_memory
+
+    index = in_memory()
+    index.put(Source("note", str(at), (Passage(text),)) for at, text in enumerate(passages))
     scores = {}
-    for name, (index.FEEDBACK, columns.PRIOR) in VARIANTS.items():
-        key = (id(passages), columns.PRIOR)
-        if key not in indices:
-            indices[key] = in_memory()
-            indices[key].put(
-                Source("note", str(at), (Passage(text),)) for at, text in enumerate(passages)
-            )
+    for name, columns.PRIOR in PRIORS.items():
+        index.remove("note", ["none"])
+        index.put([Source("note", "none")])  # a change, so that the mean is taken again
         ranked = [
-            ndcg(
-                [hit.name for hit in indices[key].search(query, 10)],
-                {str(at): 1 for at in relevant},
-            )
+            ndcg([hit.name for hit in index.search(query, 10)], {str(at): 1 for at in relevant})
             for query, relevant in queries
         ]
         scores[name] = round(sum(ranked) / len(ranked), 4)
@@ -124,21 +124,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--queries", type=int, default=300, help="of each kind, at most")
+    parser.add_argument("--queries", type=int, default=200, help="of each kind, at most")
     parser.add_argument("--quick", action="store_true", help="30 of each kind")
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results/retrieval")
     options = parser.parse_args()
     most = 30 if options.quick else options.queries
-    indices: dict[Any, Any] = {}
     scores, counts = {}, {}
-    for name, (passages, queries) in collections(options.corpus).items():
-        scores[name] = measured(passages, queries[:most], indices)
+    found = {**topical(options.corpus), "examples-dictionary": entries(options.corpus)}
+    for name, (passages, queries) in found.items():
+        scores[name] = measured(passages, queries[:most])
         counts[name] = {"passages": len(passages), "queries": len(queries[:most])}
         print(f"{name:<20} {scores[name]}", flush=True)
-    row = {"bench": "feedback", "counts": counts, "scores": scores}
+    row = {"bench": "centring", "counts": counts, "scores": scores}
     if not options.quick:
         options.results.mkdir(parents=True, exist_ok=True)
-        (options.results / "feedback.json").write_text(json.dumps(row) + "\n")
+        (options.results / "centring.json").write_text(json.dumps(row) + "\n")
     print(json.dumps(row))
 
 
