@@ -36,6 +36,7 @@ BEFORE = frozenset("on at in for by to of the a and from".split())
 # What somebody may have told before: of the speaker, or of whoever has a name.
 MEMORY = re.compile(
     r"\b(?:i|i'm|i've|me|my|mine|we|us|our|ours)\b|"
+    r"\b(?:pass(?:word|code)|code|pin|combination|birthday|anniversary|username|wi-?fi)\b|"
     r"\b(?:remember|recall|memory|note[sd]?|told|tell you|mention(?:ed)?|for(?:get|got))\b|"
     r"(?!\b(?:what|who|where|when|how|that|it|there|let|here|he|she)'s)\b\w+'s\b|"
     r"\b(?:does|did|is|was|has) (?!(?:the|an?|it|this|that|there|he|she|one|any|some)\b)[a-z]+ \w|"

@@ -23,8 +23,10 @@ QUOTED = re.compile(r"[\"\u201c]([^\"\u201c\u201d]+)[\"\u201d]")
 SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n")
 # Where another thing begins, or a word about the thing: "milk, then eggs", "the milk can go".
 BORDER = re.compile(
-    r"(?:, | - | ?✓|: |,? \b(?:(?:and )?then|plus|also|too|as well|separately|anymore|after all|"
-    r"not|and (?=remind|ping|set|note|also|make|put|add|save)|as (?=two|done|complete|finished)|"
+    r"(?:, (?=(?:done|separately|then|not|mark|tick|check|cross|strike|take|remove|delete|forget|"
+    r"add|put|keep|note|remember|remind|so)\b)| - | ?✓|: |"
+    r",? \b(?:(?:and )?then|plus|also|too|as well|separately|anymore|after all|not|"
+    r"and (?=remind|ping|set|note|also|make|put|add|save)|as (?=two|done|complete|finished)|"
     r"(?:is|are) (?=off|done|finished|complete|taken|bought|out)|can (?=go|be)|out of|off|in mind|"
     r"shouldn?'?t?|isn't|goes|so does)\b)",
     re.IGNORECASE,
@@ -49,6 +51,11 @@ LEADS = frozenset(
     "please plus pop put rather remember remind reminder remove right run save say saying "
     "says scrap set should so start stick stop store strike take tell text that then this "
     "throw tick timer to um unlearn use wake want was way will wipe with write yo you".split()
+)
+# Of them, those that may come before what is asked: a comma after them begins.
+OPENERS = frozenset(
+    "actually and for fyi hello hey hi hmm i like listen no not of ok please right this um way "
+    "yo".split()
 )
 # What only asks: no statement begins with it.
 ASKS = (
@@ -80,13 +87,20 @@ def statements(texts: Sequence[str], apart: Sequence[str] = ()) -> list[str]:
     found: dict[str, None] = {}
     for text in reversed(texts):
         for part in _parts(text, apart):
-            begins, plain = True, ""
+            begins, led, plain = True, False, ""
             for word in WORD.finditer(part):
                 end = part[word.start() :].strip(EDGES)
                 if end and begins and (plain == "to" or not LOOSE.match(end)):
                     found[end] = None  # after "to" a task may begin with any verb
                 plain = word[0].lower().replace("\u2019", "'").strip(EDGES)
-                begins = plain in LEADS or word[0][-1] in ",:" or (begins and plain in ARTICLES)
+                joins = word[0][-1] == "," or plain == "and"  # one more thing, once one has begun
+                begins = (
+                    (plain in LEADS and not (led and joins))
+                    or word[0][-1] == ":"
+                    or (joins and not led)
+                    or (begins and plain in ARTICLES)
+                )
+                led = led or (plain in LEADS and plain not in OPENERS)
     return list(found)[:MOST]
 
 
