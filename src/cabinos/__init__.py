@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cabinos.kernel.events import Event
     from cabinos.kernel.kernel import Kernel, ProcessHandle, Spawn
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 _HOMES = {
     "budget": ("Budget",),
