@@ -27,9 +27,9 @@ class Fused:
     score: float  # 0 .. 1
     bm25: float
     lexical_rank: int
-    cosine: float
-    centred: float  # the cosine without what all passages have in common: this one counts
+    cosine: float  # with the query alone
     dense_rank: int
+    likeness: float  # cosine with the query and the best one together, centred: it is what counts
 
 
 def fuse(bm25: Floats, cosines: Floats, share: float = DENSE) -> Floats:
