@@ -14,7 +14,7 @@ from cabinos.index.columns import Floats
 
 __all__ = ["DENSE", "Fused", "best", "fuse", "rank"]
 
-# Share of the vectors' score: the middle of where it hardly matters, 0.3 to 0.6, on texts that
+# Share of the vectors' score: the middle of where it hardly matters, 0.4 to 0.6, on texts that
 # nothing is measured on (`bench/retrieval/share.py`).
 DENSE = 0.5
 
