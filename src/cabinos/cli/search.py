@@ -75,7 +75,8 @@ def why(hit: "Hit") -> str:
         if fused.dense_rank
         else f"meaning: none of the first, cosine {fused.cosine:.2f}"
     )
-    return f"score {fused.score:.3f} · {by_words} · {by_meaning}, {fused.centred:.2f} centred"
+    likeness = f"with the best {fused.likeness:.2f}"
+    return f"score {fused.score:.3f} · {by_words} · {by_meaning}, {likeness}"
 
 
 def _as_data(hit: "Hit") -> dict[str, Any]:
@@ -91,5 +92,5 @@ def _as_data(hit: "Hit") -> dict[str, Any]:
         "lexical_rank": hit.fused.lexical_rank or None,
         "cosine": round(hit.fused.cosine, 4),
         "dense_rank": hit.fused.dense_rank or None,
-        "centred": round(hit.fused.centred, 4),
+        "likeness": round(hit.fused.likeness, 4),
     }

@@ -144,6 +144,12 @@ class Columns:
         result /= self._norms[: self.count]
         return result
 
+    def centred(self, vectors: Floats) -> Floats:
+        """Vectors of length 1 without what all have in common, of length 1 again."""
+        rest = vectors - self._mean
+        unit: Floats = rest / np.maximum(np.linalg.norm(rest, axis=-1, keepdims=True), NONE)
+        return unit
+
     def centred_cosines(self, query: Floats, cosines: Floats, places: NDArray[np.int64]) -> Floats:
         """The `cosines` with `query` of the passages at `places`, had all vectors been centred.
 
@@ -155,6 +161,12 @@ class Columns:
         result /= np.maximum(np.linalg.norm(query - self._mean), NONE)
         result[self._norms[places] <= NONE] = 0
         return result
+
+    def vectors(self, places: NDArray[np.int64]) -> Floats:
+        """The centred vectors of some passages; 0 where there is none: (places, width)."""
+        norms = self._norms[places, None]
+        rows = self._rows[places].astype(np.float32) / norms
+        return self.centred(rows) * (norms > NONE)
 
 
 def _words(sizes: bytes) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cabinos.index import words as lexicon
 from cabinos.index.columns import Columns, Floats, packed
@@ -20,6 +21,8 @@ from cabinos.store.encode import clean_text
 
 __all__ = ["Hit", "Index", "Passage", "Source"]
 
+POOL = 200  # passages that are ranked again by what the best of them say
+FEEDBACK = 1  # the best ones that join the query: see `bench/retrieval/feedback.py`
 MARK = "\x02"  # before each matched word in what FTS5's highlight() returns, and
 END = "\x03"  # behind it
 
@@ -248,26 +251,44 @@ class Index:
             may &= np.isin(columns.sources, list(sources))
         places = np.flatnonzero(may)
         bm25, cosines = bm25[places], cosines[places]
-        centred = columns.centred_cosines(vector, cosines, places)
-        scores = fuse(bm25, centred, self.share if (cosines >= near).any() else 0.0)
-        return [
-            Fused(
-                id=int(columns.ids[places[at]]),
-                score=float(scores[at]),
-                bm25=float(bm25[at]),
-                lexical_rank=rank(bm25[at], bm25) if bm25[at] > 0 else 0,
-                cosine=float(cosines[at]),
-                centred=float(centred[at]),
-                dense_rank=rank(centred[at], centred) if cosines[at] >= near else 0,
+        share = self.share if (cosines >= near).any() else 0.0
+        scores = fuse(bm25, columns.centred_cosines(vector, cosines, places), share)
+        pool = best(scores, max(limit, POOL))
+        likeness = self._likeness(vector, places[pool], scores[pool])
+        scores = fuse(bm25[pool], likeness, share)
+        found = []
+        for at in best(scores, limit).tolist():
+            words, cosine = bm25[pool[at]], cosines[pool[at]]
+            found.append(
+                Fused(
+                    id=int(columns.ids[places[pool[at]]]),
+                    score=float(scores[at]),
+                    bm25=float(words),
+                    lexical_rank=rank(words, bm25) if words > 0 else 0,
+                    cosine=float(cosine),
+                    dense_rank=rank(cosine, cosines) if cosine >= near else 0,
+                    likeness=float(likeness[at]),
+                )
             )
-            for at in best(scores, limit).tolist()
-        ]
+        return found
 
     def _vector(self, query: str) -> tuple[Floats, float]:
         """The query's, and the cosine from which on a passage has something to do with it."""
         if self.encoder is None or not self._is_encoders(self._db):
             return np.zeros(self._columns.width, np.float32), 2.0
         return self.encoder.encode([query])[0], self.encoder.near
+
+    def _likeness(self, vector: Floats, places: NDArray[np.int64], scores: Floats) -> Floats:
+        """The cosine of each of the passages, the best first, with query and best ones together.
+
+        Rocchio's feedback, for vectors Li et al. 2023 (arXiv:2108.11044): what fits a query best is
+        likely to say what it does not.
+        """
+        found = self._columns.vectors(places)
+        together = self._columns.centred(vector) + scores[:FEEDBACK] @ found[:FEEDBACK]
+        together /= max(float(np.linalg.norm(together)), 1e-9)
+        likeness: Floats = found @ together
+        return likeness
 
     def _sources(
         self, kinds: Sequence[str], under: Sequence[Path], names: Iterable[str] | None

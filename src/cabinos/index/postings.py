@@ -4,10 +4,11 @@ FTS5 can rank by itself, but does it passage by passage, from the places of all 
 list for each word and sum with NumPy takes a fraction of the time.
 
     score(d) = Σ idf(w) · f(w, d)·(k + 1) / (f(w, d) + k·(1 - b + b·|d| / mean length))
-    idf(w) = ln(1 + (N - n(w) + 0.5) / (n(w) + 0.5))
+    idf(w) = max(ln((N - n(w) + 0.5) / (n(w) + 0.5)), LEAST)
 
 over the words w of the query, with f(w, d) how often d holds w, and n(w) of N passages hold w
-(Robertson and Zaragoza 2009; the idf is Lucene's, never negative).
+(Robertson and Zaragoza 2009). All as FTS5 has it, so that a word in half of the passages counts as
+good as nothing.
 """
 
 import math
@@ -21,7 +22,7 @@ from cabinos.index.columns import Columns, Floats
 
 __all__ = ["Postings"]
 
-K, B = 1.2, 0.75  # FTS5's
+K, B, LEAST = 1.2, 0.75, 1e-6  # FTS5's
 LARGE = 20_000  # passages from which on words are left out that are in too many of them
 COMMON = 0.1  # of the passages: such a word adds time, and next to nothing to the score
 
@@ -56,7 +57,8 @@ class Postings:
         norms = K * (1 - B + B * lengths / max(float(lengths.mean()), 1.0))
         for stem in self._rare(self.stems(words), count):
             places, often = self._list(stem, columns.ids)
-            idf = math.log(1 + (count - len(places) + 0.5) / (len(places) + 0.5))
+            holders = len(places)
+            idf = max(math.log((count - holders + 0.5) / (holders + 0.5)), LEAST)
             scores[places] += idf * often * (K + 1) / (often + norms[places])
         return scores
 
