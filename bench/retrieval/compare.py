@@ -115,8 +115,10 @@ def txtai(
     if run.returncode:
         raise ImportError(f"txtai: {run.stderr.strip().splitlines()[-1]}")
     told = json.loads(run.stdout.splitlines()[-1])
-    ranked = [[collection.documents[at].id for at in found] for found in told["ranked"]]
-    return told["build_s"], ranked, told["times"]
+    ranked: list[Sequence[str]] = [
+        [collection.documents[at].id for at in found] for found in told["ranked"]
+    ]
+    return float(told["build_s"]), ranked, list(told["times"])
 
 
 class Cached:
@@ -163,7 +165,7 @@ def rows_of(collection: Collection, minilm: Any, python: Path | None) -> list[di
         makers[f"cabin{suffix}"] = partial(cabin, encoder=encoder)
     rows = []
     for name, make in makers.items():
-        rows.append(row_of(collection, name, lambda make=make: searched(collection, make)))
+        rows.append(row_of(collection, name, partial(searched, collection, make)))
     if python is not None:
         for name, encoder in encoders.items():
             peer = partial(txtai, collection, encoder, python)
