@@ -113,7 +113,8 @@ def entries(corpus: Path) -> Asked:
 def commands(corpus: Path) -> Asked:
     """Pages of commands, asked for by one of the things they do, which is taken out."""
     rng = random.Random(7)
-    passages, queries = [], []
+    passages: list[str] = []
+    queries = []
     lines = (corpus / "shell-held.jsonl").read_text(encoding="utf-8").split("\n")
     for line in filter(None, lines):
         page = json.loads(line)["text"]
