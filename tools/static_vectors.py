@@ -1,9 +1,11 @@
 """Makes `src/cabinos/index/static/`: a vector for each word piece, distilled from MiniLM.
 
-    python tools/static_vectors.py TEACHER CORPUS OUT
+    OPENBLAS_NUM_THREADS=1 python tools/static_vectors.py TEACHER CORPUS OUT
 
 TEACHER is the folder of all-MiniLM-L6-v2 (`model.safetensors`, `tokenizer.json`), CORPUS the folder
-`corpus` that `cabin data get` makes. Two steps, both with NumPy alone and seeded:
+`corpus` that `cabin data get` makes. It takes about three minutes. With one thread the same
+processor makes the same bytes; elsewhere sums are rounded in another order, and of 100,000 bytes
+three are one more or less. Two steps, both with NumPy alone and seeded:
 
 1. The model2vec method (MinishLab 2024): the teacher reads each word piece alone, its 384 numbers
    become 256 by principal components, and frequent pieces are made short (smooth inverse frequency,

@@ -93,7 +93,7 @@ def cabin(documents: Sequence[Document], encoder: Any) -> Search:
 
 def txtai(
     collection: Collection, encoder: Any, python: Path
-) -> tuple[float, list[Sequence[str]], list[float]]:
+) -> tuple[float, Sequence[Sequence[str]], list[float]]:
     """The hybrid search of txtai in its own Python, with these vectors; see `searched`."""
     import numpy as np
 
@@ -175,7 +175,7 @@ def rows_of(collection: Collection, minilm: Any, python: Path | None) -> list[di
 
 def searched(
     collection: Collection, make: Callable[[Sequence[Document]], Search]
-) -> tuple[float, list[Sequence[str]], list[float]]:
+) -> tuple[float, Sequence[Sequence[str]], list[float]]:
     """Seconds to build, what each query found, and milliseconds of each."""
     began = time.process_time()
     search = make(collection.documents)
@@ -190,7 +190,7 @@ def searched(
 def row_of(
     collection: Collection,
     name: str,
-    run: Callable[[], tuple[float, list[Sequence[str]], list[float]]],
+    run: Callable[[], tuple[float, Sequence[Sequence[str]], list[float]]],
 ) -> dict[str, Any]:
     """A method's row, printed too."""
     row: dict[str, Any] = {"collection": collection.name, "method": name}

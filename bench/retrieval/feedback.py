@@ -114,7 +114,7 @@ def commands(corpus: Path) -> Asked:
     """Pages of commands, asked for by one of the things they do, which is taken out."""
     rng = random.Random(7)
     passages: list[str] = []
-    queries: list[tuple[str, set[int]]] = []
+    queries = []
     lines = (corpus / "shell-held.jsonl").read_text(encoding="utf-8").split("\n")
     for line in filter(None, lines):
         page = json.loads(line)["text"]

@@ -2,7 +2,8 @@
 -- of something else and can be made again, so it is a file of its own: whoever writes here never
 -- makes the kernel wait for its store, and a version of this file that is not today's is emptied.
 
--- What the index is: `encoder`, the name of whoever made the vectors.
+-- What the index is: `encoder`, the name of whoever made the vectors; `folder`, where that one is, if
+-- it is not built in; `filled`, how often passages that were here already were given vectors.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
