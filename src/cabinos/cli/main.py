@@ -183,7 +183,7 @@ SECTIONS = {
         ),
         "rl": (
             "cabinos.cli.rl:rl_group",
-            "Learn from rewards: GRPO on tasks that can be checked.",
+            "Learn from rewards: GRPO or PPO on tasks that can be checked.",
         ),
         "eval": (
             "cabinos.cli.eval:eval_command",

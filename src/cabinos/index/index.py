@@ -22,6 +22,7 @@ from cabinos.store.encode import clean_text
 __all__ = ["Hit", "Index", "Passage", "Source"]
 
 POOL = 200  # passages that are ranked again by what the best of them say
+ALIKE = 1e-6  # a difference of scores that is no more than rounding
 FEEDBACK = 1  # the best ones that join the query: see `bench/retrieval/feedback.py`
 MARK = "\x02"  # before each matched word in what FTS5's highlight() returns, and
 END = "\x03"  # behind it
@@ -282,10 +283,13 @@ class Index:
         """The cosine of each of the passages, the best first, with query and best ones together.
 
         Rocchio's feedback, for vectors Li et al. 2023 (arXiv:2108.11044): what fits a query best is
-        likely to say what it does not.
+        likely to say what it does not. Those that are as good as the best join by their mean, so
+        that the order in which they were written does not matter.
         """
         found = self._columns.vectors(places)
-        together = self._columns.centred(vector) + scores[:FEEDBACK] @ found[:FEEDBACK]
+        joins = scores >= scores[:FEEDBACK].min(initial=1) - ALIKE
+        share = FEEDBACK / max(FEEDBACK, int(joins.sum()))
+        together = self._columns.centred(vector) + share * (scores[joins] @ found[joins])
         together /= max(float(np.linalg.norm(together)), 1e-9)
         likeness: Floats = found @ together
         return likeness
