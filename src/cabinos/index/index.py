@@ -288,7 +288,7 @@ class Index:
         """
         found = self._columns.vectors(places)
         joins = scores >= scores[:FEEDBACK].min(initial=1) - ALIKE
-        share = FEEDBACK / max(FEEDBACK, int(joins.sum()))
+        share = FEEDBACK / max(FEEDBACK, int(joins.sum()), 1)
         together = self._columns.centred(vector) + share * (scores[joins] @ found[joins])
         together /= max(float(np.linalg.norm(together)), 1e-9)
         likeness: Floats = found @ together
