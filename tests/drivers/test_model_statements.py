@@ -28,6 +28,8 @@ from cabinos.drivers.model.statements import lists, statements
         ("remove buy stamps from my tasks", "", "buy stamps"),
         ("remind me to cancel the newspaper", "", "cancel the newspaper"),
         ("write hello world to work/a.txt", "work/a.txt", "hello world"),
+        ('note: my favorite line is "to be or not to be".', "",
+         'my favorite line is "to be or not to be"'),
         ('put "milk and eggs" in a file called a.md', "a.md", "milk and eggs"),
     ],
 )  # fmt: skip

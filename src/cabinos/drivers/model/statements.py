@@ -79,17 +79,15 @@ def statements(texts: Sequence[str], apart: Sequence[str] = ()) -> list[str]:
     """What may be meant by the texts, the newest first: each end of each of their parts.
 
     Parts end at lists, at the times or files `apart`, with sentences and at BORDERs; words of
-    courtesy, prepositions and articles at their ends are left out. What the newest has in quotes is
-    meant.
+    courtesy, prepositions and articles at their ends are left out. What is in quotes is one, too.
     """
-    if quoted := [part.strip() for part in QUOTED.findall(texts[-1] if texts else "")]:
-        return [part for part in quoted if part and part not in apart]
     found: dict[str, None] = {}
     for text in reversed(texts):
+        found |= dict.fromkeys(part.strip(EDGES) for part in QUOTED.findall(text))
         for part in _parts(text, apart):
             begins, led, plain = True, False, ""
             for word in WORD.finditer(part):
-                end = part[word.start() :].strip(EDGES)
+                end = _bare(part[word.start() :])
                 if end and begins and (plain == "to" or not LOOSE.match(end)):
                     found[end] = None  # after "to" a task may begin with any verb
                 plain = word[0].lower().replace("\u2019", "'").strip(EDGES)
@@ -101,7 +99,14 @@ def statements(texts: Sequence[str], apart: Sequence[str] = ()) -> list[str]:
                     or (begins and plain in ARTICLES)
                 )
                 led = led or (plain in LEADS and plain not in OPENERS)
-    return list(found)[:MOST]
+    return [part for part in found if part and part not in apart][:MOST]
+
+
+def _bare(text: str) -> str:
+    """Without what stands around it, but with the end of a quotation that is in it."""
+    bare = text.strip(EDGES)
+    after = text[text.find(bare) + len(bare) :]
+    return f'{bare}"' if bare.count('"') % 2 and after.startswith('"') else bare
 
 
 def _parts(text: str, apart: Sequence[str]) -> Iterator[str]:
