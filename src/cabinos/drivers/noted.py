@@ -38,13 +38,13 @@ def newest(columns: str) -> str:
 
 
 async def with_near(
-    query: str, found: Sequence[Row], others: Sequence[Row], text: int, recall: Recall
+    query: str, found: Sequence[Row], others: Sequence[Row], text_at: int, recall: Recall
 ) -> list[Row]:
     """What was found, and the NEAR of the others that mean the query most, if any do.
 
-    A row is a note: its id comes first, its text stands at `text`.
+    A row is a note: its id comes first, its text stands at `text_at`.
     """
-    near = await recall.rank(query, {row[0]: row[text] for row in others})
+    near = await recall.rank(query, {row[0]: row[text_at] for row in others})
     rows = {row[0]: row for row in others}
     known = {row[0] for row in found}
     return [*found, *[rows[number] for number in near if number not in known][:NEAR]]

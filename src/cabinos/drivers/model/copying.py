@@ -6,7 +6,8 @@ conversation, whole words in a row, and numbers that occur in it, in digits or i
 flags stay as their schema says, and so does what a tool marks `x-free`: code, texts to be composed;
 what it marks `"x-free": "arithmetic"` may also be operations on numbers that occur.
 A string may also be the parameter's default, or one of its `examples`. Of a parameter marked
-`"x-copy": "time"`, only what can be read as a time is offered, if anything can; so of others.
+`"x-copy": "time"`, only what can be read as a time is offered, if anything can; so of others. A tool
+with a parameter marked `"x-asked": "memory"` is only for questions about what was told before.
 
 So is an answer that follows a tool's result: its figures are ones that were said, or small counts.
 """
@@ -204,7 +205,7 @@ def callable_with(schema: Mapping[str, Any], given: Sources) -> bool:
     """Whether what was said has what a call needs: a time, units, or a sum, where it has to be one.
 
     Nobody is reminded at "travel", and "my tires" are no sum: such a tool is not what was asked
-    for, or the model has to ask back.
+    for, or the model has to ask back. And what nobody can have told is not to be recalled.
     """
     for name, of in schema.get("properties", {}).items():
         kind = of.get(AS) if isinstance(of, Mapping) else None
