@@ -6,8 +6,8 @@ conversation, whole words in a row, and numbers that occur in it, in digits or i
 flags stay as their schema says, and so does what a tool marks `x-free`: code, texts to be composed;
 what it marks `"x-free": "arithmetic"` may also be operations on numbers that occur.
 A string may also be the parameter's default, or one of its `examples`. Of a parameter marked
-`"x-copy": "time"`, only what can be read as a time is offered, if anything can; so of others. A tool
-with a parameter marked `"x-asked": "memory"` is only for questions about what was told before.
+`"x-copy": "time"`, only what can be read as a time is offered, if anything can; so of others. A
+tool with a parameter marked `"x-asked": "memory"` is only for questions about what was told before.
 
 So is an answer that follows a tool's result: its figures are ones that were said, or small counts.
 """
