@@ -18,7 +18,10 @@ BUILD  := pyproject.toml hatch_build.py $(ENGINE) src/cabinos/engine/library.c
 MODEL  := build/tiny.gguf
 REQUEST ?= what is 15% of 482.50
 BENCHES ?= $(addprefix engine/,bandwidth speed startup memory perplexity determinism style) \
-    $(addprefix kernel/,beside chaos fairness paging budget fork reopen cabin_help lines)
+    $(addprefix kernel/,beside chaos fairness paging budget fork reopen cabin_help lines) \
+    $(addprefix brain/,retrieval transcripts) $(addprefix retrieval/,compare scale) \
+    $(addprefix skills/,quotes hop) train/offered \
+    $(addprefix workshop/,bradley_terry chinchilla arena compress)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
