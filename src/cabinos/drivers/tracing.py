@@ -105,7 +105,7 @@ class _Tracing:
         if self._content:
             *asked, answer = self._machine.memory.assemble(process)
             page = self._machine.pages.get(data["page"])
-            if page.meta and '"plan"' in page.meta:  # no part of the conversation
+            if page.meta and json.loads(page.meta).get("plan"):  # no part of the conversation
                 asked = asked if answer.calls else [*asked, answer]
                 answer = Message("assistant", page.text)
             attributes["gen_ai.input.messages"] = json.dumps([_message(m) for m in asked])
