@@ -33,8 +33,8 @@ help: ## this list
 demo: $(VENV)/core.stamp ## install, and have the brain in the box do what REQUEST asks for
 	@$(BIN)/cabin "$(REQUEST)"
 
-test: $(VENV)/dev.stamp ## every test, in parallel
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+test: $(VENV)/dev.stamp ## every test, in parallel: three at once keep two cores busy
+	@$(BIN)/python -m pytest -n 3 $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, types and who may import whom
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ def test_threads_sharing_a_model(sanitizer: str, tmp_path: Path, tiny_model: Mod
     if not compiler:
         pytest.skip("no C compiler")
     program = tmp_path / "stress"
-    flags = ["-g", "-O2", "-w", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=undefined"]
+    flags = ["-g", "-O1", "-w", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=undefined"]
     command = [compiler, *flags, STRESS_C, "-o", program, "-lm", "-lpthread"]
     if subprocess.run(command, capture_output=True).returncode:
         pytest.skip(f"this compiler has no {sanitizer} sanitizer")

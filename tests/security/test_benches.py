@@ -5,6 +5,7 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def test_there_are_mutants_of_every_file(bench: Any) -> None:
     mutants = bench("mutants")
     for name in mutants.FILES:
         source = (BENCH.parents[1] / "src/cabinos/kernel" / f"{name}.py").read_text()
-        made = {what: ast.unparse(tree) for what, _, tree in mutants.spots(ast.parse(source))}
+        some = islice(mutants.spots(ast.parse(source)), 72)  # all take half a minute
+        made = {what: ast.unparse(tree) for what, _, tree in some}
         assert len(made) > 5
         assert ast.unparse(ast.parse(source)) not in made.values()
 
